@@ -1,0 +1,133 @@
+"""Facts that the provisioner publishes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.contracts.audit import AuditRecorded
+from shared.contracts.envelope import EventData
+
+
+class AddressReserved(EventData):
+    """Subject: the address. `address` is what mail will leave from: the IPv4, or the chosen host of the prefix."""
+
+    type: ClassVar[str] = "provisioner.address.reserved.v1"
+    workspace_id: str
+    server_id: str
+    address_id: str
+    address: str
+    family: Literal[4, 6]
+    attempt: int
+
+
+class AddressReleased(EventData):
+    """Subject: the address. Nobody need watch it any more."""
+
+    type: ClassVar[str] = "provisioner.address.released.v1"
+    workspace_id: str
+    server_id: str
+    address_id: str
+    address: str
+
+
+class Dkim(BaseModel):
+    """One public key, born on the host. `public_key` is base64 of what the `p=` tag holds (RFC 6376, RFC 8463)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    selector: str
+    algorithm: Literal["rsa", "ed25519"]
+    public_key: str
+
+
+class DomainDesired(BaseModel):
+    """A sending domain of the server, in the customer's zone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    domain_id: str
+    name: str
+    dkim: tuple[Dkim, ...]
+    dmarc_policy: Literal["none", "quarantine", "reject"] = "reject"
+    mta_sts_id: str
+    mta_sts_mode: Literal["none", "testing", "enforce"] = "enforce"
+
+
+class ServerDnsDesired(EventData):
+    """Subject: the server. The whole set of names it needs, growing by generation.
+
+    `withdrawn` asks to remove every record of ours for this server; `domains` removed since the last
+    generation lose theirs. `tlsa_spki_sha256` is current first, then next, as lower-case hex (RFC 7671, 3 1 1).
+    """
+
+    type: ClassVar[str] = "provisioner.server.dns_desired.v1"
+    workspace_id: str
+    server_id: str
+    generation: int
+    withdrawn: bool = False
+    hostname: str
+    ipv4: str | None
+    ipv6: str | None
+    tlsa_spki_sha256: tuple[str, ...] = ()
+    domains: tuple[DomainDesired, ...] = ()
+
+
+class ServerReady(EventData):
+    """Subject: the server."""
+
+    type: ClassVar[str] = "provisioner.server.ready.v1"
+    workspace_id: str
+    server_id: str
+    hostname: str
+    ipv4: str
+    ipv6: str
+    zone: str
+
+
+class ServerDeleted(EventData):
+    """Subject: the server. Nothing of it is left at the cloud."""
+
+    type: ClassVar[str] = "provisioner.server.deleted.v1"
+    workspace_id: str
+    server_id: str
+
+
+class SubscriptionActivated(EventData):
+    """Subject: the subscription."""
+
+    type: ClassVar[str] = "provisioner.subscription.activated.v1"
+    workspace_id: str
+    subscription_id: str
+    server_id: str
+    plan: str
+    zone: str
+
+
+class MailboxRemoved(EventData):
+    """Subject: the mailbox. Its secrets may go."""
+
+    type: ClassVar[str] = "provisioner.mailbox.removed.v1"
+    workspace_id: str
+    mailbox_id: str
+
+
+class MailboxCredentialApplied(EventData):
+    """Subject: the mailbox. The host accepts this version of its password: pending becomes current."""
+
+    type: ClassVar[str] = "provisioner.mailbox.credential_applied.v1"
+    workspace_id: str
+    mailbox_id: str
+    version: int
+
+
+class WorkspaceEmptied(EventData):
+    """Subject: the workspace. Answer to its deletion request: no server, address or volume is left."""
+
+    type: ClassVar[str] = "provisioner.workspace.emptied.v1"
+    workspace_id: str
+
+
+class ProvisionerAuditRecorded(AuditRecorded):
+    type: ClassVar[str] = "provisioner.audit.recorded.v1"

@@ -1,0 +1,59 @@
+"""Shapes of the vault's internal calls."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+
+class MailboxSecretRequest(BaseModel):
+    """PUT /internal/mailboxes/{mailbox_id}: makes the password if there is none; idempotent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workspace_id: str
+    server_id: str
+    address: str
+
+
+class Verifier(BaseModel):
+    """A stored password verifier: what a host may know. `hash` is a PHC string, `$argon2id$v=19$…`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: int
+    state: Literal["pending", "current"]
+    scheme: Literal["ARGON2ID"] = "ARGON2ID"
+    hash: str
+
+
+class MailboxSecretResponse(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    mailbox_id: str
+    verifiers: tuple[Verifier, ...]
+
+
+class WebmailKeyRequest(BaseModel):
+    """PUT /internal/servers/{server_id}/webmail-key: `rekey` makes a new one (rebuild)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workspace_id: str
+    hostname: str
+    rekey: bool = False
+
+
+class WebmailKeyResponse(BaseModel):
+    """`key` is 32 bytes, base64url without padding: the host's HMAC-SHA256 key for sign-in tokens."""
+
+    version: int
+    key: SecretStr
+
+
+class ProviderTokenResponse(BaseModel):
+    """GET /internal/provider-tokens/{token_id}?workspace_id=…"""
+
+    provider: Literal["cloudflare"]
+    token: SecretStr
