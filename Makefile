@@ -1,0 +1,35 @@
+# The two commands are `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down clean status test check fmt
+PYTHON := var/venv/bin/python
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install system packages (root) and the locked Python packages
+	@scripts/setup
+
+demo: setup ## Set everything up, tell the story on real hosts, leave the stack up
+	@$(PYTHON) -m demo
+
+up: setup ## Start the stack alone
+	@$(PYTHON) -m infra.local up
+
+down: ## Stop every process of the stack, also after a crash; keep its data
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m infra.local down; fi
+
+clean: down ## Stop the stack and remove all that it made (var/)
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m infra.local clean; fi
+	@rm -rf var
+
+status: ## Show the stack's processes, URLs and logs
+	@$(PYTHON) -m infra.local status
+
+test: setup ## Everything: checks first, then unit, integration, contract, isolation, fault and the whole story
+	@scripts/test
+
+check: setup ## Only the fast checks: lint, types, import contracts, migrations, locks
+	@scripts/check
+
+fmt: ## Format the code
+	@var/venv/bin/ruff format . && var/venv/bin/ruff check --fix .

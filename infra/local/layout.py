@@ -1,0 +1,84 @@
+"""Where a stack keeps its things.
+
+A stack is one running SendChief on this machine: `var/<stack>/` of one checkout. The checkout is bind-mounted at
+`/run/sc-<id>`, so that unprivileged accounts reach it wherever it lies, and socket paths stay short (108 bytes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of the stack `name`. Those below `mount` are what its processes see."""
+
+    name: str
+    checkout: Path = CHECKOUT
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(f"{self.checkout}\0{self.name}".encode()).hexdigest()[:8]
+
+    @property
+    def mount(self) -> Path:
+        return Path(f"/run/sc-{self.id}")
+
+    @property
+    def home(self) -> Path:
+        return self.mount / "var" / self.name
+
+    @property
+    def var(self) -> Path:
+        return self.checkout / "var" / self.name
+
+    @property
+    def python(self) -> Path:
+        return self.mount / "var/venv/bin/python"
+
+    @property
+    def sockets(self) -> Path:
+        return self.home / "run/services"
+
+    @property
+    def pids(self) -> Path:
+        return self.home / "run/pid"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def secrets(self) -> Path:
+        return self.home / "secrets"
+
+    @property
+    def tls(self) -> Path:
+        return self.home / "tls"
+
+    @property
+    def sandbox(self) -> Path:
+        return self.home / "sandbox"
+
+    def mounted(self) -> bool:
+        return os.path.ismount(self.mount)
+
+    def bind(self) -> None:
+        """Mounts the checkout; does nothing when it is there."""
+        self.var.mkdir(parents=True, exist_ok=True)
+        if not self.mounted():
+            self.mount.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", "--bind", str(self.checkout), str(self.mount)], check=True)
+            subprocess.run(["mount", "--make-private", str(self.mount)], check=True)
+
+    def unbind(self) -> None:
+        while self.mounted():
+            subprocess.run(["umount", "--lazy", str(self.mount)], check=True)
+        if self.mount.is_dir():
+            self.mount.rmdir()

@@ -1,0 +1,28 @@
+"""nginx in front of the gateway: TLS on loopback, limits, and the static status page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.local.layout import Layout
+
+TEMPLATE = Path(__file__).parents[1] / "nginx/nginx.conf.template"
+
+
+def render(layout: Layout, port: int, certificate: Path, key: Path) -> Path:
+    """Writes the configuration of this stack and returns its path."""
+    values = {
+        "@RUN@": str(layout.home / "run/nginx"),
+        "@LOG@": str(layout.logs),
+        "@PORT@": str(port),
+        "@CERTIFICATE@": str(certificate),
+        "@KEY@": str(key),
+        "@GATEWAY@": str(layout.sockets / "gateway.sock"),
+        "@PAGES@": str(layout.mount / "infra/nginx/pages"),
+    }
+    text = TEMPLATE.read_text()
+    for mark, value in values.items():
+        text = text.replace(mark, value)
+    target = layout.home / "run/nginx/nginx.conf"
+    target.write_text(text)
+    return target
