@@ -22,6 +22,11 @@ from demo.world import World, until
 Evidence = dict[str, Any]
 
 
+def new_password() -> str:
+    """A password that a policy accepts and that nobody has used before."""
+    return "walk-" + secrets.token_urlsafe(18)
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing that has to hold, with the proof in words."""
@@ -39,7 +44,7 @@ class Party:
     domain: str
     zone: str
     email: str
-    password: str = field(default_factory=lambda: "correct-" + secrets.token_urlsafe(18), repr=False)
+    password: str = field(default_factory=new_password, repr=False)
     owner: Api | None = field(default=None, repr=False)
     workspace_id: str = ""
     workspace_name: str = ""

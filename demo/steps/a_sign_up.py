@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from demo.steps.people import sign_up, token_of
-from demo.story import Check, Evidence, Step, Story
+from demo.story import Check, Evidence, Step, Story, new_password
 
 MEMBER = "mia@people.test"
-MEMBER_PASSWORD = "a long walk along the quiet river"
 
 
 async def collect(story: Story) -> Evidence:
@@ -16,7 +15,7 @@ async def collect(story: Story) -> Evidence:
     a.workspace_id = made.json["id"]
     regions = await a.api.send("GET", "/v1/regions")
     invited = await a.api.send("POST", f"{a.path}/invitations", {"email": MEMBER, "role": "member"})
-    story.member, member_account = await sign_up(story, "Mia Member", MEMBER, MEMBER_PASSWORD)
+    story.member, member_account = await sign_up(story, "Mia Member", MEMBER, new_password())
     token = token_of(await story.letter(MEMBER, "invit"))
     accepted = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
     again = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
