@@ -62,7 +62,9 @@ class StepUpRequired(Unauthenticated):
     title = "This needs a fresh sign-in"
 
     def __init__(self, detail: str = "", *, max_age: int, **extra: Any) -> None:
-        super().__init__(detail, next_action="Sign in again and repeat the request.", max_age=max_age, **extra)
+        super().__init__(
+            detail, next_action="Sign in again and repeat the request.", max_age=max_age, **extra
+        )
         self.max_age = max_age
 
     def headers(self) -> dict[str, str]:

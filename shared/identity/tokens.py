@@ -107,7 +107,9 @@ def _header_segment(kid: str, typ: str) -> str:
 class TokenSigner:
     """Signs claims as one issuer with one key. `iss` and `iat` are added here."""
 
-    def __init__(self, private_pem: bytes | str, kid: str, issuer: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, private_pem: bytes | str, kid: str, issuer: str, *, clock: Clock | None = None
+    ) -> None:
         _private_key(private_pem)
         pem = private_pem.decode() if isinstance(private_pem, bytes) else private_pem
         self._key = jwk.construct(pem, ALGORITHM)
@@ -133,7 +135,7 @@ class StrictVerifier:
     """Verifies the tokens of one issuer for one audience and type.
 
     `keys` maps `kid` to a public key in PEM. `strings` names claims that must be there as strings of 1 to 128
-    characters; `aud` may be None to leave the audience unchecked only where a token has none by design.
+    characters.
     """
 
     def __init__(

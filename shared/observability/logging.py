@@ -48,7 +48,7 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
 
 def configure_logging(service: str, level: str = "INFO", role: str = "") -> None:
     """Sends structlog and the standard library's loggers to standard error as one JSON object per line."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -1,0 +1,85 @@
+"""Lists: `{"items": […], "next_cursor": null | "…"}`, `?limit=` up to 100, `?cursor=` from the page before.
+
+A cursor is the sort key of the last item seen, opaque to callers. It grants nothing: rows are still chosen by the
+caller's own rights.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import BaseModel
+
+from shared.errors import Invalid
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+    next_cursor: str | None = None
+
+
+def encode_cursor(*values: str | int) -> str:
+    raw = json.dumps(values, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> list[str | int]:
+    """The values given to `encode_cursor`; `Invalid` (field `query.cursor`) for anything else."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        values = json.loads(raw)
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise _bad_cursor() from error
+    if not isinstance(values, list) or not values or not all(type(value) in (str, int) for value in values):
+        raise _bad_cursor()
+    return values
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid(
+        "The cursor is not one of ours.", field="query.cursor", next_action="Start at the first page."
+    )
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """`after` is the decoded cursor: the sort key of the last item that the caller has."""
+
+    limit: int
+    after: list[str | int] | None
+
+    @property
+    def after_id(self) -> str | None:
+        """The cursor of lists that are sorted by id alone."""
+        if self.after is None:
+            return None
+        if len(self.after) != 1 or not isinstance(self.after[0], str) or "\0" in self.after[0]:
+            raise _bad_cursor()
+        return self.after[0]
+
+    def page(self, rows: Sequence[R], view: Callable[[R], T], key: Callable[[R], Any]) -> Page[T]:
+        """A page from up to `limit + 1` rows: the extra one only says that there are more."""
+        shown = rows[: self.limit]
+        more = len(rows) > self.limit
+        last = key(shown[-1]) if more else None
+        cursor = None if last is None else encode_cursor(*(last if isinstance(last, tuple) else (last,)))
+        return Page(items=[view(row) for row in shown], next_cursor=cursor)
+
+
+async def _page_request(
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(min_length=1, max_length=512)] = None,
+) -> PageRequest:
+    return PageRequest(limit, None if cursor is None else decode_cursor(cursor))
+
+
+PageDep = Annotated[PageRequest, Depends(_page_request)]
