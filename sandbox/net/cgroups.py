@@ -83,7 +83,10 @@ class Cgroup:
         return ["/bin/sh", "-c", script, "sh", *map(str, self.join_files()), "--", *argv]
 
     def pids(self) -> set[int]:
-        """The processes of this group and of all groups below it."""
+        """The running processes of this group and of all groups below it.
+
+        A dead one that nobody has reaped yet is still listed by cgroup v1 and does not count.
+        """
         found: set[int] = set()
         for directory in self.directories:
             for file in _walk(directory):
@@ -91,7 +94,7 @@ class Cgroup:
                     found.update(int(line) for line in (file / "cgroup.procs").read_text().split())
                 except OSError:  # the group went away between listing and reading
                     continue
-        return found - {0}
+        return {pid for pid in found if pid and not _is_dead(pid)}
 
     def limit_memory(self, limit: int) -> bool:
         """Cap the memory of the group at `limit` bytes; False where the machine offers no memory controller."""
@@ -152,8 +155,11 @@ class Cgroup:
         await self.remove()
         return clean
 
-    async def remove(self, seconds: float = 5.0) -> None:
-        """Remove the group and those below it. Raises CgroupBusy when processes stay for `seconds`."""
+    async def remove(self, seconds: float = 15.0) -> None:
+        """Remove the group and those below it. Raises CgroupBusy when processes stay for `seconds`.
+
+        An orphan keeps a cgroup v1 group busy until process 1 has reaped it, which can take a few seconds.
+        """
         deadline = asyncio.get_running_loop().time() + seconds
         while self.exists():
             for directory in self.directories:
@@ -175,6 +181,14 @@ def command_name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def _is_dead(pid: int) -> bool:
+    """Gone, or a zombie: the state is the first field after the command's closing bracket (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def _walk(directory: Path) -> Iterator[Path]:

@@ -31,7 +31,9 @@ def test_pure_v2_machines_have_one_hierarchy() -> None:
 async def test_a_process_joins_before_it_runs_and_the_group_knows_its_children() -> None:
     group = Cgroup(f"sc-test{os.getpid()}/net-a")
     group.create()
-    process = await asyncio.create_subprocess_exec(*group.joining(["sh", "-c", "sleep 60 & sleep 60"]))
+    process = await asyncio.create_subprocess_exec(
+        *group.joining(["sh", "-c", "trap : TERM; sleep 60 & wait; wait"])
+    )
     for _ in range(500):
         if len(group.pids()) == 2:
             break
