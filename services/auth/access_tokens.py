@@ -1,0 +1,68 @@
+"""Access tokens (RFC 9068) and the JWKS that publishes their keys. Only the API process has the private key.
+
+A token says who signed in and when. It says neither role nor workspace, since those change while it lives.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from shared.clock import Clock
+from shared.ids import uuid7_hex
+from shared.identity import TokenSigner, key_id, public_pem_of
+
+AUDIENCE: Final = "sendchief-api"
+LIFETIME_SECONDS: Final = 600
+_KEY_NAME: Final = "auth"
+
+
+class AccessTokens:
+    """`issuer` is the public URL of the API. Keys of `published_dir` are in the JWKS but sign nothing."""
+
+    def __init__(self, private_pem: bytes, issuer: str, clock: Clock, published_dir: Path | None = None) -> None:
+        public = public_pem_of(private_pem)
+        self._signer = TokenSigner(private_pem, key_id(_KEY_NAME, public), issuer, clock=clock)
+        others = sorted(published_dir.glob("*.pem")) if published_dir else []
+        pems = {key_id(_KEY_NAME, pem): pem for pem in (public, *(path.read_bytes() for path in others))}
+        self._jwks = {"keys": [_jwk(kid, pem) for kid, pem in pems.items()]}
+
+    def issue(self, *, account_id: str, session_id: str, authenticated_at: datetime) -> str:
+        claims = {
+            "aud": AUDIENCE,
+            "sub": account_id,
+            "sid": session_id,
+            "jti": uuid7_hex(),
+            "amr": ["pwd"],
+            "auth_time": int(authenticated_at.timestamp()),
+        }
+        return self._signer.sign(claims, typ="at+jwt", ttl=LIFETIME_SECONDS)
+
+    def jwks(self) -> dict[str, Any]:
+        """JSON Web Key Set (RFC 7517), P-256 keys only."""
+        return self._jwks
+
+
+def _jwk(kid: str, pem: bytes) -> dict[str, str]:
+    key = serialization.load_pem_public_key(pem)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("only P-256 keys are published")
+    numbers = key.public_numbers()
+    return {
+        "kty": "EC",
+        "crv": "P-256",
+        "alg": "ES256",
+        "use": "sig",
+        "kid": kid,
+        "x": _b64(numbers.x),
+        "y": _b64(numbers.y),
+    }
+
+
+def _b64(coordinate: int) -> str:
+    return base64.urlsafe_b64encode(coordinate.to_bytes(32, "big")).rstrip(b"=").decode()

@@ -1,0 +1,93 @@
+"""What auth refuses, with stable codes."""
+
+from __future__ import annotations
+
+from shared.errors import Conflict, Forbidden, Gone, Invalid, NotFound, TooManyRequests, Unauthenticated, Unavailable
+
+
+class PasswordCheckBusy(Unavailable):
+    code = "password_check_busy"
+    title = "Too many sign-ins at once"
+
+
+class PasswordRefused(Invalid):
+    code = "password_refused"
+    title = "This password is too easy to guess"
+
+
+class EmailRefused(Invalid):
+    code = "email_refused"
+    title = "Not a usable e-mail address"
+
+
+class SignInFailed(Unauthenticated):
+    """One answer for a wrong password and for an unknown address."""
+
+    code = "sign_in_failed"
+    title = "E-mail address or password is wrong"
+
+
+class SignInDelayed(TooManyRequests):
+    code = "sign_in_delayed"
+    title = "Too many failed sign-ins"
+
+
+class SessionEnded(Unauthenticated):
+    code = "session_ended"
+    title = "The session has ended"
+
+
+class CrossSiteRequest(Forbidden):
+    code = "cross_site_request"
+    title = "Only the application's own pages may use the refresh cookie"
+
+
+class LinkRefused(Gone):
+    """Used, replaced, expired, revoked or not ours: whoever holds such a link learns no more."""
+
+    code = "link_refused"
+    title = "This link cannot be used"
+
+
+class InvitationForAnotherAddress(Forbidden):
+    code = "invitation_for_another_address"
+    title = "The invitation was sent to another address"
+
+
+class AlreadyMember(Conflict):
+    code = "already_member"
+    title = "Already a member of the workspace"
+
+
+class InvitationPending(Conflict):
+    code = "invitation_pending"
+    title = "This address has an open invitation"
+
+
+class LastOwner(Conflict):
+    code = "last_owner"
+    title = "A workspace always has an owner"
+
+
+class AboveOwnRole(Forbidden):
+    code = "above_own_role"
+    title = "Nobody grants or removes a role above his own"
+
+
+class ScopesRefused(Invalid):
+    code = "scopes_refused"
+    title = "A key can do no more than its maker"
+
+
+class NameMismatch(Invalid):
+    code = "name_mismatch"
+    title = "The typed name is not the name of the workspace"
+
+
+class WorkspaceLimit(Conflict):
+    code = "workspace_limit"
+    title = "Too many workspaces"
+
+
+class WorkspaceGone(NotFound):
+    pass

@@ -1,0 +1,100 @@
+"""Rows of mails to be sent."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.models import Account, Invitation, Member, Notification, Signup, Workspace
+from shared.ids import uuid7_hex
+
+
+def enqueue(
+    session: AsyncSession,
+    kind: str,
+    reference: str,
+    *,
+    now: datetime,
+    account_id: str | None = None,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """A mail that goes out if, and only if, this transaction commits."""
+    session.add(
+        Notification(
+            id=f"ntf_{uuid7_hex()}",
+            kind=kind,
+            reference=reference,
+            account_id=account_id,
+            data=data or {},
+            created_at=now,
+            next_attempt_at=now,
+        )
+    )
+
+
+async def claim_due(
+    session: AsyncSession, now: datetime, *, limit: int, lease: timedelta
+) -> list[Notification]:
+    """Due mails, put off by the lease, so that another worker leaves them alone while this one sends."""
+    due = (
+        select(Notification.id)
+        .where(Notification.state == "pending", Notification.next_attempt_at <= now)
+        .order_by(Notification.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(Notification)
+        .where(Notification.id.in_(due.scalar_subquery()))
+        .values(next_attempt_at=now + lease, attempts=Notification.attempts + 1)
+        .returning(Notification)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+async def settle(session: AsyncSession, notification_id: str, **values: Any) -> None:
+    await session.execute(update(Notification).where(Notification.id == notification_id).values(**values))
+
+
+async def sent_to_account_since(session: AsyncSession, account_id: str, kind: str, since: datetime) -> int:
+    statement = select(func.count()).where(
+        Notification.account_id == account_id, Notification.kind == kind, Notification.created_at >= since
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def signup(session: AsyncSession, signup_id: str) -> Signup | None:
+    return await session.get(Signup, signup_id)
+
+
+async def account(session: AsyncSession, account_id: str) -> Account | None:
+    return await session.get(Account, account_id)
+
+
+async def invitation(session: AsyncSession, invitation_id: str) -> tuple[Invitation, Workspace, str] | None:
+    """The invitation, its workspace and the name of who invited."""
+    statement = (
+        select(Invitation, Workspace, Account.name)
+        .join(Workspace, Workspace.id == Invitation.workspace_id)
+        .outerjoin(Account, Account.id == Invitation.invited_by)
+        .where(Invitation.id == invitation_id)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else (row[0], row[1], row[2] or "")
+
+
+async def people_in_charge(session: AsyncSession, workspace_id: str) -> list[str]:
+    """Account ids of owners and admins."""
+    statement = select(Member.account_id).where(
+        Member.workspace_id == workspace_id, Member.role.in_(("owner", "admin"))
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+async def workspace_name(session: AsyncSession, workspace_id: str) -> str | None:
+    return (
+        await session.execute(select(Workspace.name).where(Workspace.id == workspace_id))
+    ).scalar_one_or_none()

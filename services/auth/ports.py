@@ -1,0 +1,41 @@
+"""What auth needs from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One message to one person. `key` is the same when it is tried again, so that it is not sent twice."""
+
+    key: str
+    to: str
+    subject: str
+    text: str
+    html: str
+    kind: str
+
+
+class MailRefused(Exception):
+    """The provider will never take this message; trying again is of no use. `reason` holds no address."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class MailDelayed(Exception):
+    """Not now. `retry_after` is in seconds when the provider said so."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Mailer(Protocol):
+    async def send(self, mail: Mail) -> str:
+        """The provider's id of the message. Raises MailRefused or MailDelayed."""
+        ...

@@ -1,0 +1,78 @@
+"""How long a sign-in has to wait after failed ones: delays that grow, never a lock-out.
+
+Counted per pair of address and network, per address and per network. An attacker who knows an address can slow
+its owner by a few seconds from elsewhere, not more, so the per-address delay stays short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+FORGET_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """No delay for the first `free` failures, then 1, 2, 4 … seconds up to `longest`."""
+
+    free: int
+    longest: int
+
+    def delay(self, failures: int) -> timedelta:
+        over = failures - self.free
+        return timedelta(seconds=min(2 ** min(over, 16), self.longest)) if over >= 0 else timedelta(0)
+
+
+PAIR = Rule(free=3, longest=60)
+ADDRESS = Rule(free=10, longest=5)
+NETWORK = Rule(free=30, longest=60)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What failures are counted by. Addresses are stored only as keyed hashes."""
+
+    pair: bytes
+    address: bytes
+    network: bytes
+
+    @classmethod
+    def of(cls, pepper: bytes, email: str, client_ip: str | None) -> Keys:
+        network = _network(client_ip)
+        return cls(
+            pair=_hash(pepper, f"pair|{email}|{network}"),
+            address=_hash(pepper, f"address|{email}"),
+            network=_hash(pepper, f"network|{network}"),
+        )
+
+    def rules(self) -> dict[bytes, Rule]:
+        return {self.pair: PAIR, self.address: ADDRESS, self.network: NETWORK}
+
+
+def wait_seconds(rule: Rule, failures: int, last_failed_at: datetime, now: datetime) -> int:
+    """Whole seconds until the next try is allowed; 0 when it is now."""
+    if now - last_failed_at > FORGET_AFTER:
+        return 0
+    left = (last_failed_at + rule.delay(failures) - now).total_seconds()
+    return max(0, int(left) + (left % 1 > 0))
+
+
+def _network(client_ip: str | None) -> str:
+    """An IPv4 address, or the /64 that one IPv6 customer has."""
+    if not client_ip:
+        return "unknown"
+    try:
+        address = ipaddress.ip_address(client_ip)
+    except ValueError:
+        return "unknown"
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _hash(pepper: bytes, text: str) -> bytes:
+    return hmac.digest(pepper, text.encode(), hashlib.sha256)

@@ -1,0 +1,84 @@
+"""Sign-in, refresh, sign-out, and the keys that access tokens are signed with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Cookie, Header, Request, Response
+
+from services.auth.errors import CrossSiteRequest, SessionEnded
+from services.auth.sessions.schemas import JsonWebKeySet, SignInRequest, TokenView
+from services.auth.sessions.service import SignedIn, end
+from services.auth.wiring import Wired
+from shared.web.access import IdentityDep, OptionalIdentityDep, public, signed_in
+from shared.web.session import SessionDep
+
+router = APIRouter(tags=["Sessions"])
+COOKIE = "__Host-sc_rt"
+COOKIE_SECONDS = 30 * 24 * 3600
+
+
+@router.post("/v1/auth/sessions", status_code=201, dependencies=[public()])
+async def sign_in(
+    request: SignInRequest, response: Response, identity: OptionalIdentityDep, wired: Wired
+) -> TokenView:
+    """Signs in. The access token lives ten minutes; the refresh token is in the cookie `__Host-sc_rt`."""
+    client_ip = identity.client_ip if identity else None
+    signed = await wired.sessions.sign_in(request.email, request.password, client_ip)
+    return _answer(response, signed)
+
+
+@router.post("/v1/auth/sessions/refresh", dependencies=[public()])
+async def refresh(
+    request: Request,
+    response: Response,
+    wired: Wired,
+    token: Annotated[str | None, Cookie(alias=COOKIE, max_length=128)] = None,
+    marker: Annotated[str | None, Header(alias="X-SC-CSRF", description="Must be 1")] = None,
+) -> TokenView:
+    """Exchanges the cookie for a new access token, and the cookie for its successor.
+
+    Only the application's own pages may do this: the header `X-SC-CSRF: 1` is needed, and `Origin` and
+    `Sec-Fetch-Site`, where a browser sends them, must be ours.
+    """
+    _require_same_site(request, wired.settings.public_url, marker)
+    if token is None:
+        raise SessionEnded(next_action="Sign in.")
+    return _answer(response, await wired.sessions.refresh(token))
+
+
+@router.delete("/v1/auth/sessions/current", status_code=204, dependencies=[signed_in()])
+async def sign_out(identity: IdentityDep, session: SessionDep, wired: Wired) -> Response:
+    """Ends the session: the refresh token is dead, and so is the access token, within a second."""
+    if identity.session_id is not None:
+        await end(session, identity.session_id, wired.clock.now(), "signed out")
+    response = Response(status_code=204, headers={"Clear-Site-Data": '"cookies", "storage"'})
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    return response
+
+
+@router.get("/v1/auth/jwks", dependencies=[public()])
+async def jwks(wired: Wired) -> JsonWebKeySet:
+    """Public keys of access tokens (RFC 7517)."""
+    return JsonWebKeySet.model_validate(wired.tokens.jwks())
+
+
+def _answer(response: Response, signed: SignedIn) -> TokenView:
+    response.set_cookie(
+        COOKIE,
+        signed.refresh_token.get_secret_value(),
+        max_age=COOKIE_SECONDS,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="strict",
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return signed.view
+
+
+def _require_same_site(request: Request, public_url: str, marker: str | None) -> None:
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if marker != "1" or site not in (None, "same-origin") or origin not in (None, public_url):
+        raise CrossSiteRequest(next_action="Send X-SC-CSRF: 1 from the application's own origin.")

@@ -1,0 +1,74 @@
+"""Rows of sessions, refresh tokens and failed sign-ins."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.models import Account, RefreshToken, Session, SignInFailure
+
+
+async def account_by_email(session: AsyncSession, email: str) -> Account | None:
+    return (await session.execute(select(Account).where(Account.email == email))).scalar_one_or_none()
+
+
+async def set_password_hash(session: AsyncSession, account_id: str, old: str, new: str) -> None:
+    """Only while the old hash is still there: a password changed in between wins."""
+    await session.execute(
+        update(Account).where(Account.id == account_id, Account.password_hash == old).values(password_hash=new)
+    )
+
+
+async def lock_family(session: AsyncSession, token_hash: bytes) -> tuple[Session, RefreshToken] | None:
+    """The session of a refresh token, locked, and the token as it is under that lock."""
+    family = (
+        await session.execute(
+            select(Session)
+            .join(RefreshToken, RefreshToken.session_id == Session.id)
+            .where(RefreshToken.token_hash == token_hash)
+            .with_for_update(of=Session)
+        )
+    ).scalar_one_or_none()
+    if family is None:
+        return None
+    token = await session.get(RefreshToken, token_hash, populate_existing=True)
+    return None if token is None else (family, token)
+
+
+async def revoke(session: AsyncSession, session_id: str, now: datetime, reason: str) -> str | None:
+    """The account of the session, or None when it had ended before."""
+    statement = (
+        update(Session)
+        .where(Session.id == session_id, Session.revoked_at.is_(None))
+        .values(revoked_at=now, revoke_reason=reason)
+        .returning(Session.account_id)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def lock_failures(session: AsyncSession, keys: list[bytes], now: datetime) -> dict[bytes, SignInFailure]:
+    """The counters, locked; made first where missing, so that the very first tries queue up as well."""
+    rows = [{"key": key, "failures": 0, "last_failed_at": now} for key in sorted(keys)]
+    await session.execute(insert(SignInFailure).values(rows).on_conflict_do_nothing())
+    statement = (
+        select(SignInFailure)
+        .where(SignInFailure.key.in_(keys))
+        .order_by(SignInFailure.key)
+        .with_for_update()
+    )
+    return {row.key: row for row in (await session.execute(statement)).scalars()}
+
+
+async def forget_failures(session: AsyncSession, keys: list[bytes]) -> None:
+    await session.execute(delete(SignInFailure).where(SignInFailure.key.in_(keys)))
+
+
+async def uncount_attempt(session: AsyncSession, key: bytes) -> None:
+    await session.execute(
+        update(SignInFailure)
+        .where(SignInFailure.key == key, SignInFailure.failures > 0)
+        .values(failures=SignInFailure.failures - 1)
+    )

@@ -1,0 +1,38 @@
+"""Shapes of sign-in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+
+class SignInRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Annotated[str, StringConstraints(min_length=3, max_length=254)]
+    password: SecretStr = Field(max_length=1024)
+
+
+class TokenView(BaseModel):
+    """RFC 6749 section 5.1. The refresh token is in the cookie, where scripts cannot read it."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the type's name
+    expires_in: int
+
+
+class JsonWebKey(BaseModel):
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    alg: Literal["ES256"]
+    use: Literal["sig"]
+    kid: str
+    x: str
+    y: str
+
+
+class JsonWebKeySet(BaseModel):
+    """RFC 7517."""
+
+    keys: list[JsonWebKey]

@@ -1,0 +1,41 @@
+"""What auth's two processes are told. Only the API can sign sessions; only the worker can send mail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from shared.settings import ServiceSettings
+
+
+class ApiSettings(ServiceSettings):
+    access_key_file: Path
+    """ES256 private key (PEM) that signs access tokens."""
+
+    access_published_dir: Path | None = None
+    """Public keys (`*.pem`) that the JWKS holds beside the signing one: the next, and the previous until it ages out."""
+
+    mail_public_key_file: Path
+    """Public half of the worker's `mail_key_file`: proves that a link came out of one of our mails."""
+
+    api_key_pepper: SecretStr
+    """At least 32 characters; the stored hashes of API keys are worthless without it."""
+
+    allow_test_domain: bool = False
+    """Accept addresses under `.test` (RFC 6761), which no real mail system uses."""
+
+    argon2_threads: int = 2
+    argon2_queue: int = 50
+
+
+class WorkerSettings(ServiceSettings):
+    mail_key_file: Path
+    """ES256 private key (PEM) that signs the links in mails, at the moment of sending."""
+
+    resend_url: str = "https://api.resend.com"
+    resend_api_key: SecretStr
+    mail_from: str
+    """Sender of every notification, `Name <address>`."""
+
+    mail_poll_seconds: float = 0.5

@@ -1,0 +1,47 @@
+"""What auth's handlers are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.auth.access_tokens import AccessTokens
+from services.auth.api_keys.format import KeyHasher
+from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
+from services.auth.passwords import PasswordHasher
+from services.auth.ports import Mailer
+from services.auth.sessions.service import Sessions
+from services.auth.settings import ApiSettings
+from shared.clock import Clock
+from shared.db.database import Database
+
+
+@dataclass(frozen=True)
+class ApiResources:
+    settings: ApiSettings
+    database: Database
+    clock: Clock
+    hasher: PasswordHasher
+    tokens: AccessTokens
+    links: MailLinkVerifier
+    sessions: Sessions
+    keys: KeyHasher
+
+
+@dataclass(frozen=True)
+class WorkerResources:
+    database: Database
+    clock: Clock
+    mailer: Mailer
+    links: MailLinkSigner
+    public_url: str
+
+
+def _api_resources(request: Request) -> ApiResources:
+    resources: ApiResources = request.app.state.resources
+    return resources
+
+
+Wired = Annotated[ApiResources, Depends(_api_resources)]

@@ -1,0 +1,38 @@
+"""Shapes of workspaces and their members."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Role = Literal["owner", "admin", "member"]
+WorkspaceName = Annotated[
+    str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f<>]+$")
+]
+
+
+class CreateWorkspace(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: WorkspaceName
+
+
+class WorkspaceView(BaseModel):
+    """`role` is the caller's own; None when a key asks."""
+
+    id: str
+    name: str
+    state: Literal["active", "deleting"]
+    role: Role | None
+    created_at: datetime
+
+
+class MemberView(BaseModel):
+    id: str
+    account_id: str
+    email: str
+    name: str
+    role: Role
+    joined_at: datetime
