@@ -17,6 +17,7 @@ from typing import Any
 
 from demo.api import Api
 from demo.mail import Mailbox, Post
+from demo.web import Browser
 from demo.world import World, until
 
 Evidence = dict[str, Any]
@@ -76,6 +77,7 @@ class Story:
     directory: Path
     a: Party
     b: Party
+    operator: Callable[[str, list[str]], Awaitable[str]] = field(repr=False)  # (process, argv) -> stdout
     member: Api | None = field(default=None, repr=False)
     timings: dict[str, Any] = field(default_factory=dict)
     _post: Post | None = None
@@ -86,6 +88,11 @@ class Story:
             root = await self.world.call("GET", "/acme/roots")
             self._post = Post(self.world.endpoints["resolver"], "\n".join(root["pem"]))
         return self._post
+
+    async def browser(self) -> Browser:
+        """A fresh browser, without cookies."""
+        root = await self.world.call("GET", "/acme/roots")
+        return Browser(self.world.endpoints["resolver"], "\n".join(root["pem"]))
 
     async def letter(self, address: str, mark: str) -> str:
         """The text of the newest mail to `address` at the Resend stand-in that contains `mark`."""

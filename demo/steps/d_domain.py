@@ -17,9 +17,10 @@ async def settle(story: Story, party: Party) -> Evidence:
     evidence |= await domains.mailboxes(party, ("anna", "otto"))
     await domains.open_mailboxes(party)
     evidence["reports"] = [await report_accepted(story, party, local) for local in ("dmarc", "tlsrpt")]
-    evidence["mta_sts_policy"] = await story.world.call(
-        "GET", f"/web/fetch?host=mta-sts.{party.domain}&path=/.well-known/mta-sts.txt"
-    )
+    browser = await story.browser()
+    policy = await browser.send("GET", f"https://mta-sts.{party.domain}/.well-known/mta-sts.txt")
+    await browser.close()
+    evidence["mta_sts_policy"] = {"status": policy.status, "body": policy.text}
     return evidence
 
 
