@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from shared.settings import ServiceSettings
@@ -69,9 +70,13 @@ class Database:
     async def transaction(
         self, workspace_id: str | None = None, account_id: str | None = None
     ) -> AsyncIterator[AsyncSession]:
-        """One transaction: commits at the end, rolls back on any exception."""
+        """One transaction: commits at the end, rolls back on any exception. `ConnectionError` when there is no
+        database to talk to."""
         async with self._sessions() as session, session.begin():
-            await set_context(session, workspace_id=workspace_id, account_id=account_id)
+            try:
+                await set_context(session, workspace_id=workspace_id, account_id=account_id)
+            except (OSError, PoolTimeout) as error:
+                raise ConnectionError("the database does not answer") from error
             yield session
 
     async def ping(self) -> None:
