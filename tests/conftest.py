@@ -1,0 +1,34 @@
+"""Fixtures of every test, the life of the run's servers, and the `integration` mark."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures import run
+from tests.fixtures.bus import rabbit, rabbit_node
+from tests.fixtures.database import postgres, service_database
+from tests.fixtures.identity import trust
+
+__all__ = ["postgres", "rabbit", "rabbit_node", "service_database", "trust"]
+
+SERVERS = frozenset({"postgres", "rabbit_node"})
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    return not hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_controller(config):
+        run.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _is_controller(config):
+        run.end()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
