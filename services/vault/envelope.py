@@ -1,0 +1,101 @@
+"""Ciphertext format 1: a random key per secret, wrapped by a data key.
+
+    0x01 | data key version u32 | wrap nonce 12 | wrapped key 32 | wrap tag 16 | nonce 12 | ciphertext | tag 16
+
+Numbers are big-endian. The wrap's associated data is the secret's plus the data key's version, so a row
+that is copied to another scope, owner, field or version does not open, and a data key is rotated by
+rewrapping 32 bytes without decrypting the secret. Golden files in the tests hold this format still.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from services.vault import associated_data
+from services.vault.aead import KEY_BYTES, NONCE_BYTES, TAG_BYTES, NotAuthentic, open_sealed, seal
+from services.vault.secret_bytes import SecretBytes
+
+FORMAT_1 = 0x01
+DOMAIN = "sc.vault.v1"
+CHECK_VALUE_BYTES = 16
+
+_HEADER = struct.Struct(">BI")
+_WRAPPED_BYTES = KEY_BYTES + TAG_BYTES
+_PAYLOAD_AT = _HEADER.size + NONCE_BYTES + _WRAPPED_BYTES
+_SHORTEST = _PAYLOAD_AT + NONCE_BYTES + TAG_BYTES
+
+RandomBytes = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a ciphertext belongs to. `scope` is a workspace id or `platform`; `version` counts the secret's own."""
+
+    environment: str
+    scope: str
+    owner_kind: str
+    owner_id: str
+    field: str
+    version: int
+
+    def secret_data(self) -> bytes:
+        return associated_data.encode(
+            DOMAIN, self.environment, self.scope, self.owner_kind, self.owner_id, self.field, self.version
+        )
+
+    def wrap_data(self, data_key_version: int) -> bytes:
+        return self.secret_data() + associated_data.encode(data_key_version)
+
+
+def encrypt(
+    plaintext: SecretBytes,
+    *,
+    data_key: SecretBytes,
+    data_key_version: int,
+    binding: Binding,
+    random_bytes: RandomBytes,
+) -> bytes:
+    """Seals `plaintext` in format 1. `random_bytes` is asked for the secret's key and both nonces."""
+    secret_key = random_bytes(KEY_BYTES)
+    wrap_nonce = random_bytes(NONCE_BYTES)
+    nonce = random_bytes(NONCE_BYTES)
+    wrapped = seal(data_key.reveal(), wrap_nonce, secret_key, binding.wrap_data(data_key_version))
+    sealed = seal(secret_key, nonce, plaintext.reveal(), binding.secret_data())
+    return _HEADER.pack(FORMAT_1, data_key_version) + wrap_nonce + wrapped + nonce + sealed
+
+
+def decrypt(ciphertext: bytes, *, data_key: SecretBytes, binding: Binding) -> SecretBytes:
+    """Opens format 1. Raises NotAuthentic for anything that was not sealed for exactly this binding."""
+    version = data_key_version(ciphertext)
+    wrapped = ciphertext[_HEADER.size + NONCE_BYTES : _PAYLOAD_AT]
+    secret_key = open_sealed(data_key.reveal(), wrap_nonce(ciphertext), wrapped, binding.wrap_data(version))
+    nonce = ciphertext[_PAYLOAD_AT : _PAYLOAD_AT + NONCE_BYTES]
+    sealed = ciphertext[_PAYLOAD_AT + NONCE_BYTES :]
+    return SecretBytes(open_sealed(secret_key, nonce, sealed, binding.secret_data()))
+
+
+def data_key_version(ciphertext: bytes) -> int:
+    """Which version of the scope's data key wrapped it. Raises NotAuthentic for another format or a stump."""
+    if len(ciphertext) < _SHORTEST:
+        raise NotAuthentic("too short for format 1")
+    form, version = _HEADER.unpack_from(ciphertext)
+    if form != FORMAT_1:
+        raise NotAuthentic("not a known format")
+    return int(version)
+
+
+def wrap_nonce(ciphertext: bytes) -> bytes:
+    """The nonce used under the data key; stored under a unique index, which is the alarm for a repeated one."""
+    return ciphertext[_HEADER.size : _HEADER.size + NONCE_BYTES]
+
+
+def check_value(data_key: SecretBytes) -> bytes:
+    """16 bytes that tell one data key from another without opening anything: HKDF-Expand (RFC 5869, SHA-256)."""
+    return HKDFExpand(algorithm=SHA256(), length=CHECK_VALUE_BYTES, info=b"sc.kcv.v1").derive(
+        data_key.reveal()
+    )

@@ -1,0 +1,1 @@
+"""The default key service: a small process that holds the root keys and nothing else."""

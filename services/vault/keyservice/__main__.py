@@ -1,0 +1,103 @@
+"""python -m services.vault.keyservice [init | add-key | list]: without a command it serves.
+
+init     --keyring FILE [--owner UID]   write a new keyring with one root key, mode 0600
+add-key  --keyring FILE                 add a root key and make it primary; restart the service afterwards
+list     --keyring FILE                 ids of the root keys, never their material
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from services.vault.hardening import forbid_core_dumps
+from services.vault.keyservice import keyring
+from services.vault.keyservice.server import KeyServer
+from services.vault.keyservice.settings import KeyServiceSettings
+from shared.clock import SystemClock
+from shared.observability.logging import configure_logging, get_logger
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0, or 1 with one line on standard error that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    forbid_core_dumps()
+    try:
+        return int(options.run(options))
+    except (keyring.KeyringUnsafe, OSError) as error:
+        print(f"keyservice: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.vault.keyservice", description="Holds the vault's root keys."
+    )
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands")
+    for name, run, text in (
+        ("init", _init, "write a new keyring with one root key"),
+        ("add-key", _add_key, "add a root key and make it primary"),
+        ("list", _list, "show the ids of the root keys"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--keyring", type=Path, required=True, metavar="FILE")
+        command.set_defaults(run=run)
+        if name == "init":
+            command.add_argument(
+                "--owner", type=int, metavar="UID", help="give the file to this uid (as root)"
+            )
+    return parser
+
+
+def _init(options: argparse.Namespace) -> int:
+    key = keyring.new_root_key(SystemClock().now())
+    keyring.create(options.keyring, keyring.Keyring((key,), key.id), owner=options.owner)
+    print(f"{options.keyring}: primary {key.id}")
+    return 0
+
+
+def _add_key(options: argparse.Namespace) -> int:
+    grown = keyring.load(options.keyring).with_new_primary(SystemClock().now())
+    keyring.replace(options.keyring, grown)
+    print(f"{options.keyring}: primary {grown.primary}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    ring = keyring.load(options.keyring)
+    for key in ring.root_keys():
+        print(f"{key.id} {key.created_at}{' primary' if key.id == ring.primary else ''}")
+    return 0
+
+
+def _serve(_: argparse.Namespace) -> int:
+    settings = KeyServiceSettings()
+    configure_logging("vault-keys", settings.log_level)
+    asyncio.run(serve(settings))
+    return 0
+
+
+async def serve(settings: KeyServiceSettings, stop: asyncio.Event | None = None) -> None:
+    """Serves until `stop` is set or SIGTERM or SIGINT comes. The keyring is read before the socket exists."""
+    ring = keyring.load(settings.keyring_file)
+    server = KeyServer(ring, settings.allowed_uids, idle_seconds=settings.idle_seconds)
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listening = await server.listen(settings.socket, settings.socket_mode)
+    get_logger(__name__).info("key service started", root_keys=len(ring.ids()), primary=ring.primary)
+    try:
+        await stop.wait()
+    finally:
+        listening.close()
+        server.disconnect()
+        settings.socket.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Answers wrap and unwrap on a unix socket, to known uids only, and logs each operation without material."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from services.vault.aead import NotAuthentic
+from services.vault.keyservice import health
+from services.vault.keyservice.keyring import Keyring
+from services.vault.keyservice.protocol import (
+    LENGTH,
+    BadFrame,
+    decode_bytes,
+    encode_bytes,
+    encode_frame,
+    read_body,
+)
+from shared.observability.logging import get_logger
+
+logger = get_logger(__name__)
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
+
+
+class KeyServer:
+    """One keyring behind one socket. `operations` counts by (operation, outcome)."""
+
+    def __init__(self, keyring: Keyring, allowed_uids: frozenset[int], *, idle_seconds: float = 30.0) -> None:
+        self._keyring = keyring
+        self._allowed = allowed_uids
+        self._idle = idle_seconds
+        self.operations: Counter[tuple[str, str]] = Counter()
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, path: Path, mode: int = 0o666) -> asyncio.Server:
+        """Binds `path` (a socket left there by a crash is replaced) and starts answering."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        server = await asyncio.start_unix_server(self._serve, path=str(path))
+        os.chmod(path, mode)
+        return server
+
+    def disconnect(self) -> None:
+        """Closes every open connection; callers connect again."""
+        for writer in list(self._connections):
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            uid = peer_uid(writer)
+            while True:
+                async with asyncio.timeout(self._idle):
+                    prefix = await reader.readexactly(LENGTH.size)
+                    if prefix == health.HTTP_PREFIX:
+                        await health.answer(reader, writer, self.operations)
+                        return
+                    answer = self.handle(uid, await read_body(reader, prefix))
+                    writer.write(encode_frame(answer))
+                    await writer.drain()
+                if answer.get("error") == "forbidden":
+                    return
+        except BadFrame:
+            self._count("frame", "bad_request", uid)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, TimeoutError):
+            pass  # the peer left or fell silent; it connects again when it needs to
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+
+    def handle(self, uid: int, message: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request of a peer."""
+        operation = str(message.get("operation"))[:16]
+        if uid not in self._allowed:
+            self._count(operation, "forbidden", uid)
+            return {"error": "forbidden"}
+        try:
+            answer = self._operate(operation, message)
+        except NotAuthentic:
+            self._count(operation, "not_authentic", uid, message)
+            return {"error": "not_authentic"}
+        except (BadFrame, ValueError, KeyError):
+            self._count(operation, "bad_request", uid)
+            return {"error": "bad_request"}
+        self._count(operation, "ok", uid, message)
+        return answer
+
+    def _operate(self, operation: str, message: dict[str, Any]) -> dict[str, Any]:
+        if operation == "status":
+            return {"primary": self._keyring.primary, "keys": list(self._keyring.ids())}
+        context = decode_bytes(message["context"])
+        if operation == "wrap":
+            key_id, wrapped = self._keyring.wrap(decode_bytes(message["key"]), context)
+            return {"root_key_id": key_id, "wrapped": encode_bytes(wrapped)}
+        if operation == "unwrap":
+            key_id = str(message["root_key_id"])
+            key = self._keyring.unwrap(key_id, decode_bytes(message["wrapped"]), context)
+            return {"key": encode_bytes(key)}
+        raise BadFrame("no such operation")
+
+    def _count(self, operation: str, outcome: str, uid: int, message: dict[str, Any] | None = None) -> None:
+        known = operation if operation in ("wrap", "unwrap", "status", "frame") else "other"
+        self.operations[known, outcome] += 1
+        if known != "status" or outcome != "ok":
+            context = describe(decode_bytes(message["context"])) if message and "context" in message else []
+            logger.info("key operation", operation=known, outcome=outcome, peer_uid=uid, context=context)
+
+
+def peer_uid(writer: asyncio.StreamWriter) -> int:
+    """The uid of the process that connected, told by the kernel (SO_PEERCRED, unix(7))."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(raw)[1])
+
+
+def describe(context: bytes) -> list[str | int]:
+    """The fields of a caller's context for the log: which environment, scope and version was asked for."""
+    fields: list[str | int] = []
+    while len(context) >= 4:
+        (length,) = struct.unpack(">I", context[:4])
+        raw, context = context[4 : 4 + length], context[4 + length :]
+        fields.append(
+            int.from_bytes(raw, "big")
+            if len(raw) == 8 and raw[:1] == b"\0"
+            else raw.decode("ascii", "replace")[:80]
+        )
+    return fields

@@ -1,0 +1,32 @@
+"""Shapes of the mailbox routes. The internal call's are in shared/contracts/vault_api.py."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+]
+
+
+class RevealRequest(BaseModel):
+    """`reason` is kept in the audit log, word for word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason
+
+
+class RevealResponse(BaseModel):
+    """`state` is `pending` until the host has said that it accepts this version."""
+
+    mailbox_id: str
+    address: str
+    username: str
+    password: str
+    version: int
+    state: Literal["pending", "current"]
+    changed_at: datetime

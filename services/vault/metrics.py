@@ -1,0 +1,13 @@
+"""What the vault counts. Labels are purposes, never ids."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+DECRYPTED = Counter(
+    "sendchief_vault_decrypted_total", "Secrets decrypted by this process, by purpose.", ["purpose"]
+)
+DATA_KEYS_UNWRAPPED = Counter(
+    "sendchief_vault_data_keys_unwrapped_total", "Data keys that the key service opened for this process."
+)
+EXPORTS_REDEEMED = Counter("sendchief_vault_exports_redeemed_total", "One-time links used.", ["format"])

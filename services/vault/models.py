@@ -1,0 +1,167 @@
+"""What the vault keeps. Every table of a workspace is behind row-level security (migrations/)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.db import kit_tables
+from shared.db.base import TYPE_MAP, new_metadata
+
+
+class Base(DeclarativeBase):
+    metadata = new_metadata()
+    type_annotation_map = TYPE_MAP
+
+
+kit = kit_tables.define(Base)
+
+
+class DataKey(Base):
+    """One version of a scope's data key, wrapped by a root key. `scope` is a workspace id or `platform`."""
+
+    __tablename__ = "data_key"
+    __table_args__ = (
+        CheckConstraint("state in ('active', 'decrypt_only', 'shredded')", name="state"),
+        CheckConstraint("(state = 'shredded') = (wrapped is null)", name="shredded_has_no_key"),
+        Index("uq_data_key_active", "scope", unique=True, postgresql_where=text("state = 'active'")),
+    )
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    state: Mapped[str]
+    wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
+    root_key_id: Mapped[str]
+    check_value: Mapped[bytes] = mapped_column(LargeBinary)
+    encryptions: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    shredded_at: Mapped[datetime | None]
+
+
+class ShreddedScope(Base):
+    """A scope that ended. No data key is ever made for it again, whatever arrives late."""
+
+    __tablename__ = "shredded_scope"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
+class Server(Base):
+    """What the vault knows of a host: its name, from the provisioner's calls and facts.
+
+    A deleted one stays as a bare id, so that a late call or event does not bring it back.
+    """
+
+    __tablename__ = "server"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    hostname: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]
+
+
+class Mailbox(Base):
+    """Whose password a secret is. A removed one stays as a bare id, for the same reason as a server."""
+
+    __tablename__ = "mailbox"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(index=True)
+    address: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]
+
+
+class Secret(Base):
+    """One version of one secret, in format 1 (envelope.py). `verifier` is set for mailbox passwords only."""
+
+    __tablename__ = "secret"
+    __table_args__ = (
+        CheckConstraint("state in ('pending', 'current')", name="state"),
+        CheckConstraint("owner_kind in ('mailbox', 'server', 'provider_token')", name="owner_kind"),
+        UniqueConstraint("workspace_id", "owner_kind", "owner_id", "field", "version"),
+        # A repeated nonce under one key would end its secrecy; this is the alarm.
+        UniqueConstraint("workspace_id", "data_key_version", "wrap_nonce"),
+        Index(
+            "uq_secret_current",
+            "owner_kind",
+            "owner_id",
+            "field",
+            unique=True,
+            postgresql_where=text("state = 'current'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str]
+    server_id: Mapped[str | None] = mapped_column(index=True)
+    owner_kind: Mapped[str]
+    owner_id: Mapped[str]
+    field: Mapped[str]
+    version: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str]
+    data_key_version: Mapped[int] = mapped_column(Integer)
+    wrap_nonce: Mapped[bytes] = mapped_column(LargeBinary)
+    ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
+    verifier: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    applied_at: Mapped[datetime | None]
+
+
+class ProviderToken(Base):
+    """A customer's credential for a provider of theirs. The token itself is a Secret."""
+
+    __tablename__ = "provider_token"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    provider: Mapped[str]
+    label: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Export(Base):
+    """A one-time link. `token_hash` is SHA-256 of the token, which is nowhere stored."""
+
+    __tablename__ = "export"
+    __table_args__ = (CheckConstraint("format in ('csv', 'json')", name="format"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    format: Mapped[str]
+    mailbox_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    reason: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    redeemed_at: Mapped[datetime | None]
+    redeemed_by: Mapped[str | None]
+
+
+class DecryptCount(Base):
+    """How often something was decrypted, by purpose; a purpose that should stay still shows when it does not."""
+
+    __tablename__ = "decrypt_count"
+
+    workspace_id: Mapped[str] = mapped_column(primary_key=True)
+    purpose: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime]

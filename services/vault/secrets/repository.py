@@ -1,0 +1,108 @@
+"""Rows of secrets, and the count of decryptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.vault.models import DecryptCount, Secret
+
+
+async def all_versions(session: AsyncSession, owner_kind: str, owner_id: str, field: str) -> Sequence[Secret]:
+    """Pending and current ones, oldest first."""
+    found = await session.scalars(
+        select(Secret)
+        .where(
+            Secret.owner_kind == owner_kind,
+            Secret.owner_id == owner_id,
+            Secret.field == field,
+        )
+        .order_by(Secret.version)
+    )
+    return found.all()
+
+
+async def in_use(session: AsyncSession, owner_kind: str, owner_id: str, field: str) -> Secret | None:
+    """The current version; while none was ever applied, the newest pending one."""
+    return await session.scalar(
+        select(Secret)
+        .where(
+            Secret.owner_kind == owner_kind,
+            Secret.owner_id == owner_id,
+            Secret.field == field,
+        )
+        .order_by((Secret.state == "current").desc(), Secret.version.desc())
+        .limit(1)
+    )
+
+
+async def latest_version(session: AsyncSession, owner_kind: str, owner_id: str, field: str) -> int:
+    return (
+        await session.scalar(
+            select(func.max(Secret.version)).where(
+                Secret.owner_kind == owner_kind, Secret.owner_id == owner_id, Secret.field == field
+            )
+        )
+        or 0
+    )
+
+
+async def delete_older(
+    session: AsyncSession, owner_kind: str, owner_id: str, field: str, *, than: int
+) -> None:
+    """A password that was replaced is of no use to anybody but a thief."""
+    await session.execute(
+        delete(Secret)
+        .where(
+            Secret.owner_kind == owner_kind,
+            Secret.owner_id == owner_id,
+            Secret.field == field,
+            Secret.version < than,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def delete_of_owner(session: AsyncSession, workspace_id: str, owner_kind: str, owner_id: str) -> int:
+    gone = await session.scalars(
+        delete(Secret)
+        .where(
+            Secret.workspace_id == workspace_id, Secret.owner_kind == owner_kind, Secret.owner_id == owner_id
+        )
+        .returning(Secret.id)
+    )
+    return len(gone.all())
+
+
+async def delete_of_server(session: AsyncSession, workspace_id: str, server_id: str) -> int:
+    gone = await session.scalars(
+        delete(Secret)
+        .where(Secret.workspace_id == workspace_id, Secret.server_id == server_id)
+        .returning(Secret.id)
+    )
+    return len(gone.all())
+
+
+async def delete_of_workspace(session: AsyncSession, workspace_id: str) -> int:
+    gone = await session.scalars(
+        delete(Secret).where(Secret.workspace_id == workspace_id).returning(Secret.id)
+    )
+    return len(gone.all())
+
+
+async def count_decrypts(
+    session: AsyncSession, workspace_id: str, purpose: str, number: int, now: datetime
+) -> None:
+    statement = insert(DecryptCount).values(
+        workspace_id=workspace_id, purpose=purpose, count=number, last_at=now
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[DecryptCount.workspace_id, DecryptCount.purpose],
+            set_={"count": DecryptCount.count + statement.excluded.count, "last_at": now},
+        )
+    )

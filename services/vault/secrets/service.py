@@ -1,0 +1,126 @@
+"""Sealing and opening. Nothing else in the vault calls the codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.vault import envelope, metrics
+from services.vault.audited import AuditedAccess
+from services.vault.data_keys.service import DataKeys
+from services.vault.models import Secret
+from services.vault.secret_bytes import SecretBytes
+from services.vault.secrets import repository
+from shared.clock import Clock
+from shared.ids import new_id
+
+OwnerKind = Literal["mailbox", "server", "provider_token"]
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens secrets that an audit row covers, with data keys taken before that row was committed.
+
+    It outlives the transaction (a streamed export reads on after it), and needs no key service any more.
+    """
+
+    access: AuditedAccess
+    data_keys: Mapping[int, SecretBytes]
+    environment: str
+
+    def open(self, secret: Secret) -> SecretBytes:
+        """The plaintext. Raises NotAuthentic when the row is not what was sealed."""
+        self.access.check(secret.workspace_id, secret.owner_id)
+        plaintext = envelope.decrypt(
+            secret.ciphertext,
+            data_key=self.data_keys[envelope.data_key_version(secret.ciphertext)],
+            binding=binding_of(secret, self.environment),
+        )
+        metrics.DECRYPTED.labels(self.access.purpose).inc()
+        return plaintext
+
+
+class SecretStore:
+    def __init__(
+        self,
+        data_keys: DataKeys,
+        *,
+        environment: str,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._data_keys = data_keys
+        self._environment = environment
+        self._clock = clock
+        self._random = random_bytes
+
+    async def seal(
+        self,
+        session: AsyncSession,
+        plaintext: SecretBytes,
+        *,
+        workspace_id: str,
+        owner_kind: OwnerKind,
+        owner_id: str,
+        field: str,
+        version: int,
+        state: Literal["pending", "current"],
+        server_id: str | None = None,
+        verifier: str | None = None,
+    ) -> Secret:
+        """Adds one version of a secret under the workspace's active data key."""
+        secret = Secret(
+            id=new_id("sec"),
+            workspace_id=workspace_id,
+            server_id=server_id,
+            owner_kind=owner_kind,
+            owner_id=owner_id,
+            field=field,
+            version=version,
+            state=state,
+            verifier=verifier,
+            created_at=self._clock.now(),
+        )
+        key = await self._data_keys.for_encryption(session, workspace_id)
+        secret.ciphertext = envelope.encrypt(
+            plaintext,
+            data_key=key.key,
+            data_key_version=key.version,
+            binding=binding_of(secret, self._environment),
+            random_bytes=self._random,
+        )
+        secret.data_key_version = key.version
+        secret.wrap_nonce = envelope.wrap_nonce(secret.ciphertext)
+        session.add(secret)
+        await session.flush()
+        return secret
+
+    async def opener(self, access: AuditedAccess, data_key_versions: Iterable[int], count: int) -> Opener:
+        """Fetches the data keys and counts `count` decryptions, in the transaction of the audit row."""
+        keys = {
+            version: await self._data_keys.for_decryption(access.session, access.workspace_id, version)
+            for version in sorted(set(data_key_versions))
+        }
+        await repository.count_decrypts(
+            access.session, access.workspace_id, access.purpose, count, self._clock.now()
+        )
+        return Opener(access, keys, self._environment)
+
+    async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
+        """One secret."""
+        opener = await self.opener(access, [secret.data_key_version], 1)
+        return opener.open(secret)
+
+
+def binding_of(secret: Secret, environment: str) -> envelope.Binding:
+    return envelope.Binding(
+        environment=environment,
+        scope=secret.workspace_id,
+        owner_kind=secret.owner_kind,
+        owner_id=secret.owner_id,
+        field=secret.field,
+        version=secret.version,
+    )

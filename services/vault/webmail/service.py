@@ -1,0 +1,77 @@
+"""Webmail sign-in tokens: `v1.<base64url JSON>.<base64url HMAC-SHA256>`, for one mailbox at one host.
+
+The payload is {"jti", "sub": mailbox address, "aud": host name, "iat", "exp"}; the MAC covers everything before its
+dot. The host keeps the same key and lets each `jti` in once. No mailbox password is touched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.vault import audited
+from services.vault.errors import ServerNotReady
+from services.vault.mailboxes import repository as mailboxes
+from services.vault.secret_bytes import SecretBytes
+from services.vault.secrets import repository as secret_rows
+from services.vault.secrets.service import SecretStore
+from services.vault.servers import repository as servers
+from services.vault.servers.service import FIELD, OWNER_KIND
+from services.vault.webmail.schemas import WebmailSession
+from shared.clock import Clock
+from shared.errors import NotFound
+from shared.identity import Identity
+
+LIFETIME = timedelta(seconds=60)
+
+
+class Webmail:
+    def __init__(self, store: SecretStore, clock: Clock, random_bytes: Callable[[int], bytes]) -> None:
+        self._store = store
+        self._clock = clock
+        self._random = random_bytes
+
+    async def open(self, session: AsyncSession, actor: Identity, mailbox_id: str) -> WebmailSession:
+        """A sign-in token. Raises NotFound, ServerNotReady (409) while the host has no key."""
+        mailbox = await mailboxes.get(session, mailbox_id)
+        if mailbox is None:
+            raise NotFound
+        server = await servers.get(session, mailbox.server_id)
+        secret = await secret_rows.in_use(session, OWNER_KIND, mailbox.server_id, FIELD)
+        if server is None or server.hostname is None or secret is None:
+            raise ServerNotReady("Its webmail opens when the server is ready.")
+        access = await audited.grant(
+            session, actor, workspace_id=mailbox.workspace_id, purpose="webmail_sign",
+            action="vault.webmail.opened", target=mailbox_id, owners=[mailbox.server_id],
+        )  # fmt: skip
+        key = await self._store.open(access, secret)
+        issued = int(self._clock.now().timestamp())
+        expires = issued + int(LIFETIME.total_seconds())
+        payload = {
+            "jti": _base64url(self._random(16)),
+            "sub": mailbox.address,
+            "aud": server.hostname,
+            "iat": issued,
+            "exp": expires,
+        }
+        return WebmailSession(
+            action_url=f"https://{server.hostname}/?_task=login&_action=sso",
+            token=sign(payload, key),
+            expires_at=self._clock.now().replace(microsecond=0) + LIFETIME,
+        )
+
+
+def sign(payload: Mapping[str, object], key: SecretBytes) -> str:
+    """The token of a payload under a host's key."""
+    signed = "v1." + _base64url(json.dumps(payload, separators=(",", ":")).encode())
+    mac = hmac.digest(key.reveal(), signed.encode(), "sha256")
+    return f"{signed}.{_base64url(mac)}"
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

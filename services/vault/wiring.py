@@ -1,0 +1,73 @@
+"""What the vault's processes are put together from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.vault.data_keys.cache import DataKeyCache
+from services.vault.data_keys.service import DataKeys
+from services.vault.exports.service import Exports
+from services.vault.mailboxes.service import Mailboxes
+from services.vault.ports import KeyService
+from services.vault.provider_tokens.service import ProviderTokens
+from services.vault.providers.local_key_service import LocalKeyService
+from services.vault.secrets.service import SecretStore
+from services.vault.servers.service import Servers
+from services.vault.settings import ApiSettings, WorkerSettings
+from services.vault.webmail.service import Webmail
+from services.vault.workspaces.service import Workspaces
+from shared.clock import Clock, SystemClock
+
+
+@dataclass(frozen=True)
+class Resources:
+    key_service: KeyService
+    cache: DataKeyCache
+    mailboxes: Mailboxes
+    servers: Servers
+    webmail: Webmail
+    exports: Exports
+    provider_tokens: ProviderTokens
+    workspaces: Workspaces
+
+
+def build_resources(
+    settings: ApiSettings | WorkerSettings,
+    *,
+    key_service: KeyService | None = None,
+    clock: Clock | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Resources:
+    """The vault's parts; the arguments replace the outside world in tests."""
+    clock = clock or SystemClock()
+    keys = key_service or LocalKeyService(
+        settings.key_service_socket, timeout_seconds=settings.key_service_timeout_seconds
+    )
+    cache = DataKeyCache(clock, lifetime=settings.data_key_lifetime)
+    data_keys = DataKeys(
+        keys, cache, environment=settings.environment, clock=clock, random_bytes=random_bytes
+    )
+    store = SecretStore(data_keys, environment=settings.environment, clock=clock, random_bytes=random_bytes)
+    return Resources(
+        key_service=keys,
+        cache=cache,
+        mailboxes=Mailboxes(store, clock),
+        servers=Servers(store, clock, random_bytes),
+        webmail=Webmail(store, clock, random_bytes),
+        exports=Exports(store, clock, random_bytes),
+        provider_tokens=ProviderTokens(store, clock),
+        workspaces=Workspaces(cache, clock),
+    )
+
+
+async def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+ResourcesDep = Annotated[Resources, Depends(_resources)]
