@@ -28,6 +28,7 @@ from demo.story import Outcome, Party, Step, Story, tell
 from demo.world import World
 from infra.local.layout import Layout
 from infra.local.stack import Stack
+from infra.local.start import up
 
 STEPS: tuple[Step, ...] = tuple(
     module.STEP
@@ -84,7 +85,7 @@ def table(outcomes: list[Outcome]) -> str:
 async def main(arguments: argparse.Namespace) -> int:
     stack = Stack(Layout(arguments.stack), image=arguments.image)
     started = time.monotonic()
-    await stack.up()
+    await up(stack)
     setup_seconds = time.monotonic() - started
     directory = stack.layout.var
     run = stack.next_run()

@@ -12,21 +12,23 @@ from infra.local.layout import Layout
 from infra.local.postgres import PostgresError
 from infra.local.processes import ProcessFailed
 from infra.local.rabbitmq import RabbitError
-from infra.local.stack import CannotRun, Stack
+from infra.local.stack import Stack
+from infra.local.start import CannotRun, up
+from infra.local.stop import clean, down
 
 
 def status(stack: Stack) -> int:
     """One line per process; 0 when all of them run."""
-    down = 0
+    missing = 0
     for name in ("sandbox", *UIDS):
         runs = processes.alive(stack.layout, name)
-        down += not runs
+        missing += not runs
         print(f"  {name:20} {'runs' if runs else 'down'}   {processes.log_of(stack.layout, name)}")
     print(f"  {'postgres':20} {'runs' if stack.postgres.running() else 'down'}   {stack.postgres.log}")
     print(f"  {'rabbitmq':20} {'runs' if stack.rabbit.running() else 'down'}   {stack.rabbit.log}")
-    if not down:
+    if not missing:
         print(stack.directions())
-    return int(down > 0)
+    return int(missing > 0)
 
 
 def main() -> int:
@@ -40,12 +42,14 @@ def main() -> int:
     stack = Stack(Layout(arguments.stack), arguments.image)
     try:
         if arguments.action == "up":
-            asyncio.run(stack.up())
+            asyncio.run(up(stack))
             print(stack.directions())
         elif arguments.action == "status":
             return status(stack)
+        elif arguments.action == "down":
+            down(stack)
         else:
-            getattr(stack, arguments.action)()
+            clean(stack)
     except (CannotRun, ProcessFailed, PostgresError, RabbitError) as error:
         print(f"{arguments.action}: {error}", file=sys.stderr)
         return 1
