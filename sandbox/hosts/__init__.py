@@ -1,0 +1,1 @@
+"""Real Debian servers for the sandbox's cloud: images, disks, boots."""
