@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.clock import Clock
-from shared.ids import uuid7_hex
 from shared.identity import TokenSigner, key_id, public_pem_of
+from shared.ids import uuid7_hex
 
 AUDIENCE: Final = "sendchief-api"
 LIFETIME_SECONDS: Final = 600
@@ -25,7 +25,9 @@ _KEY_NAME: Final = "auth"
 class AccessTokens:
     """`issuer` is the public URL of the API. Keys of `published_dir` are in the JWKS but sign nothing."""
 
-    def __init__(self, private_pem: bytes, issuer: str, clock: Clock, published_dir: Path | None = None) -> None:
+    def __init__(
+        self, private_pem: bytes, issuer: str, clock: Clock, published_dir: Path | None = None
+    ) -> None:
         public = public_pem_of(private_pem)
         self._signer = TokenSigner(private_pem, key_id(_KEY_NAME, public), issuer, clock=clock)
         others = sorted(published_dir.glob("*.pem")) if published_dir else []

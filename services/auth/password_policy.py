@@ -56,7 +56,11 @@ def _is_common(folded: str) -> bool:
     if folded in common:
         return True
     core = folded.strip("0123456789!?.,*#_-+ $%&")
-    return core in common or core.translate(_LEET) in common or folded.translate(_LEET).strip("0123456789!?.") in common
+    return (
+        core in common
+        or core.translate(_LEET) in common
+        or folded.translate(_LEET).strip("0123456789!?.") in common
+    )
 
 
 def _is_repetition(folded: str) -> bool:

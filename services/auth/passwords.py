@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from passlib.context import CryptContext
 from pydantic import SecretStr
 
 from services.auth.errors import PasswordCheckBusy
 
+T = TypeVar("T")
 MAX_LENGTH = 256  # longer input would only buy an attacker hashing time; NIST SP 800-63B asks for at least 64
 _CONTEXT = CryptContext(
     schemes=["argon2"],
@@ -41,19 +43,22 @@ class PasswordHasher:
         self._pending = 0
 
     async def hash(self, password: SecretStr) -> str:
-        result: str = await self._run(_CONTEXT.hash, _usable(password))
-        return result
+        clear = _usable(password)
+        return await self._run(lambda: str(_CONTEXT.hash(clear)))
 
     async def verify(self, password: SecretStr, stored: str | None) -> Verdict:
         """`stored` None (no such account) burns the same time and never matches."""
-        return await self._run(_verify, _usable(password), stored)
+        clear = _usable(password)
+        return await self._run(lambda: _verify(clear, stored))
 
-    async def _run(self, function, *args):  # type: ignore[no-untyped-def]
+    async def _run(self, work: Callable[[], T]) -> T:
         if self._pending >= self._limit:
-            raise PasswordCheckBusy("Too many sign-ins are being checked. Try again in a moment.", retry_after=2)
+            raise PasswordCheckBusy(
+                "Too many sign-ins are being checked. Try again in a moment.", retry_after=2
+            )
         self._pending += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._pending -= 1
 

@@ -14,7 +14,7 @@ class ApiSettings(ServiceSettings):
     """ES256 private key (PEM) that signs access tokens."""
 
     access_published_dir: Path | None = None
-    """Public keys (`*.pem`) that the JWKS holds beside the signing one: the next, and the previous until it ages out."""
+    """Public keys (`*.pem`) beside the signing one in the JWKS: the next, and the previous until it ages out."""
 
     mail_public_key_file: Path
     """Public half of the worker's `mail_key_file`: proves that a link came out of one of our mails."""

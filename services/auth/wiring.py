@@ -38,6 +38,9 @@ class WorkerResources:
     links: MailLinkSigner
     public_url: str
 
+    async def aclose(self) -> None:
+        await self.mailer.aclose()
+
 
 def _api_resources(request: Request) -> ApiResources:
     resources: ApiResources = request.app.state.resources

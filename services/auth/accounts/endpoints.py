@@ -5,7 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from services.auth.accounts import service
-from services.auth.accounts.schemas import AccountView, Confirmed, ConfirmRequest, SignupAccepted, SignupRequest
+from services.auth.accounts.schemas import (
+    AccountView,
+    Confirmed,
+    ConfirmRequest,
+    SignupAccepted,
+    SignupRequest,
+)
 from services.auth.wiring import Wired
 from shared.web.access import IdentityDep, public, signed_in
 from shared.web.session import SessionDep

@@ -47,5 +47,7 @@ async def use_signup(session: AsyncSession, signup_id: str, now: datetime) -> Si
 
 async def add_account(session: AsyncSession, row: dict[str, object]) -> bool:
     """False when the address has got an account in the meantime."""
-    statement = insert(Account).values(**row).on_conflict_do_nothing(index_elements=["email"]).returning(Account.id)
+    statement = (
+        insert(Account).values(**row).on_conflict_do_nothing(index_elements=["email"]).returning(Account.id)
+    )
     return (await session.execute(statement)).scalar_one_or_none() is not None

@@ -27,7 +27,12 @@ MAILS_PER_HOUR = 5
 
 
 async def sign_up(
-    database: Database, hasher: PasswordHasher, clock: Clock, request: SignupRequest, *, allow_test_domain: bool
+    database: Database,
+    hasher: PasswordHasher,
+    clock: Clock,
+    request: SignupRequest,
+    *,
+    allow_test_domain: bool,
 ) -> None:
     """Sends a mail either way; takes the same work for a known and an unknown address."""
     email = normalise_email(request.email, allow_test_domain=allow_test_domain)
@@ -89,7 +94,10 @@ def normalise_email(address: str, *, allow_test_domain: bool) -> str:
     """Lower case, IDNA applied (RFC 5321, RFC 6531). Raises EmailRefused with what is wrong."""
     try:
         found = validate_email(
-            address.strip(), check_deliverability=False, allow_smtputf8=False, test_environment=allow_test_domain
+            address.strip(),
+            check_deliverability=False,
+            allow_smtputf8=False,
+            test_environment=allow_test_domain,
         )
     except EmailNotValidError as problem:
         raise EmailRefused(str(problem), field="email") from None

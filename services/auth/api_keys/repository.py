@@ -52,7 +52,9 @@ async def revoke_all(session: AsyncSession, workspace_id: str, now: datetime) ->
     return list((await session.execute(statement)).scalars())
 
 
-async def touch(session: AsyncSession, workspace_id: str, key_id: str, now: datetime, older_than: datetime) -> None:
+async def touch(
+    session: AsyncSession, workspace_id: str, key_id: str, now: datetime, older_than: datetime
+) -> None:
     """Notes the use, at most once per `older_than`, so that a busy key does not write at every request."""
     await session.execute(
         update(ApiKey)

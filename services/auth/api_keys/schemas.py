@@ -29,7 +29,10 @@ class CreateApiKey(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
-        str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f<>]+$")
+        str,
+        StringConstraints(
+            min_length=1, max_length=80, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f<>]+$"
+        ),
     ]
     scopes: list[Scope] = Field(min_length=1, max_length=20)
     expires_in_days: int = Field(default=90, ge=1, le=365)

@@ -34,7 +34,9 @@ async def create(
     """Raises ScopesRefused when a scope says more than the maker may do himself."""
     maker = require_user(identity)
     workspace = await active(session, workspace_id)
-    missing = sorted({scope for scope in request.scopes if scope.replace(":", ".") not in identity.permissions})
+    missing = sorted(
+        {scope for scope in request.scopes if scope.replace(":", ".") not in identity.permissions}
+    )
     if missing:
         raise ScopesRefused(f"You may not grant {', '.join(missing)}.", field="scopes")
     now = clock.now()
@@ -71,7 +73,9 @@ async def page(session: AsyncSession, workspace_id: str, page: PageRequest) -> P
     return page.page(rows, view, lambda row: row.id)
 
 
-async def revoke(session: AsyncSession, clock: Clock, identity: Identity, workspace_id: str, key_id: str) -> None:
+async def revoke(
+    session: AsyncSession, clock: Clock, identity: Identity, workspace_id: str, key_id: str
+) -> None:
     if not await repository.revoke(session, workspace_id, key_id, clock.now()):
         raise NotFound
     await stream.api_key_revoked(session, workspace_id, key_id)

@@ -45,9 +45,7 @@ async def is_member(session: AsyncSession, workspace_id: str, email: str) -> boo
 
 
 async def email_of(session: AsyncSession, account_id: str) -> str | None:
-    return (
-        await session.execute(select(Account.email).where(Account.id == account_id))
-    ).scalar_one_or_none()
+    return (await session.execute(select(Account.email).where(Account.id == account_id))).scalar_one_or_none()
 
 
 async def accept(

@@ -74,7 +74,9 @@ async def create(
     return view(invitation, now)
 
 
-async def page(session: AsyncSession, clock: Clock, workspace_id: str, page: PageRequest) -> Page[InvitationView]:
+async def page(
+    session: AsyncSession, clock: Clock, workspace_id: str, page: PageRequest
+) -> Page[InvitationView]:
     rows = await repository.page(session, workspace_id, before=page.after_id, limit=page.limit + 1)
     now = clock.now()
     return page.page(rows, lambda row: view(row, now), lambda row: row.id)

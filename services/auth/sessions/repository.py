@@ -18,7 +18,9 @@ async def account_by_email(session: AsyncSession, email: str) -> Account | None:
 async def set_password_hash(session: AsyncSession, account_id: str, old: str, new: str) -> None:
     """Only while the old hash is still there: a password changed in between wins."""
     await session.execute(
-        update(Account).where(Account.id == account_id, Account.password_hash == old).values(password_hash=new)
+        update(Account)
+        .where(Account.id == account_id, Account.password_hash == old)
+        .values(password_hash=new)
     )
 
 
@@ -49,15 +51,14 @@ async def revoke(session: AsyncSession, session_id: str, now: datetime, reason: 
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def lock_failures(session: AsyncSession, keys: list[bytes], now: datetime) -> dict[bytes, SignInFailure]:
+async def lock_failures(
+    session: AsyncSession, keys: list[bytes], now: datetime
+) -> dict[bytes, SignInFailure]:
     """The counters, locked; made first where missing, so that the very first tries queue up as well."""
     rows = [{"key": key, "failures": 0, "last_failed_at": now} for key in sorted(keys)]
     await session.execute(insert(SignInFailure).values(rows).on_conflict_do_nothing())
     statement = (
-        select(SignInFailure)
-        .where(SignInFailure.key.in_(keys))
-        .order_by(SignInFailure.key)
-        .with_for_update()
+        select(SignInFailure).where(SignInFailure.key.in_(keys)).order_by(SignInFailure.key).with_for_update()
     )
     return {row.key: row for row in (await session.execute(statement)).scalars()}
 

@@ -37,7 +37,12 @@ class SignedIn:
 
 class Sessions:
     def __init__(
-        self, database: Database, hasher: PasswordHasher, tokens: AccessTokens, clock: Clock, pepper: SecretStr
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        tokens: AccessTokens,
+        clock: Clock,
+        pepper: SecretStr,
     ) -> None:
         self._database = database
         self._hasher = hasher
@@ -134,9 +139,7 @@ class Sessions:
         access = self._tokens.issue(
             account_id=family.account_id, session_id=family.id, authenticated_at=family.authenticated_at
         )
-        return SignedIn(
-            TokenView(access_token=access, expires_in=LIFETIME_SECONDS), SecretStr(refresh_token)
-        )
+        return SignedIn(TokenView(access_token=access, expires_in=LIFETIME_SECONDS), SecretStr(refresh_token))
 
 
 async def end(session: AsyncSession, session_id: str, now: datetime, reason: str) -> None:

@@ -36,7 +36,9 @@ async def my_workspaces(identity: IdentityDep, session: SessionDep, page: PageDe
 
 
 @router.get("/v1/workspaces/{workspace_id}", dependencies=[requires("workspace.read")])
-async def get_workspace(workspace_id: WorkspaceId, identity: IdentityDep, session: SessionDep) -> WorkspaceView:
+async def get_workspace(
+    workspace_id: WorkspaceId, identity: IdentityDep, session: SessionDep
+) -> WorkspaceView:
     return await service.get(session, identity, workspace_id)
 
 

@@ -28,9 +28,16 @@ async def create(
     """A workspace whose owner is the caller. The transaction goes on in the context of the new workspace."""
     now = clock.now()
     if await repository.count_created_by(session, identity.subject) >= WORKSPACES_PER_ACCOUNT:
-        raise WorkspaceLimit(f"You have {WORKSPACES_PER_ACCOUNT} workspaces.", next_action="Delete one first.")
+        raise WorkspaceLimit(
+            f"You have {WORKSPACES_PER_ACCOUNT} workspaces.", next_action="Delete one first."
+        )
     workspace = Workspace(
-        id=new_id("ws"), name=request.name, state="active", version=1, created_by=identity.subject, created_at=now
+        id=new_id("ws"),
+        name=request.name,
+        state="active",
+        version=1,
+        created_by=identity.subject,
+        created_at=now,
     )
     await set_context(session, workspace_id=workspace.id, account_id=identity.subject)
     session.add(workspace)
@@ -54,7 +61,11 @@ async def create(
         aggregate_version=1,
     )
     await audit.record(
-        session, workspace_id=workspace.id, actor=identity, action="auth.workspace.created", target=workspace.id
+        session,
+        workspace_id=workspace.id,
+        actor=identity,
+        action="auth.workspace.created",
+        target=workspace.id,
     )
     return _view(workspace, "owner")
 
@@ -86,7 +97,9 @@ async def remove_member(session: AsyncSession, identity: Identity, workspace_id:
         if identity.role != "owner":
             raise AboveOwnRole("Only an owner removes an owner.")
         if await repository.count_owners(session, workspace.id) < 2:
-            raise LastOwner("This is the only owner.", next_action="Make somebody else owner, or delete the workspace.")
+            raise LastOwner(
+                "This is the only owner.", next_action="Make somebody else owner, or delete the workspace."
+            )
     await session.delete(member)
     await stream.membership_changed(session, workspace.id, member.account_id, None)
     await audit.record(

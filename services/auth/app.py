@@ -1,0 +1,70 @@
+"""Auth's API process: wiring only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.auth.access_tokens import AccessTokens
+from services.auth.accounts.endpoints import router as accounts
+from services.auth.api_keys.endpoints import router as api_keys
+from services.auth.api_keys.format import KeyHasher
+from services.auth.audit_log.endpoints import router as audit_log
+from services.auth.authority.endpoints import router as authority
+from services.auth.deletion.endpoints import router as deletion
+from services.auth.invitations.endpoints import router as invitations
+from services.auth.mail_links import MailLinkVerifier
+from services.auth.passwords import PasswordHasher
+from services.auth.sessions.endpoints import router as sessions
+from services.auth.sessions.service import Sessions
+from services.auth.settings import ApiSettings
+from services.auth.wiring import ApiResources
+from services.auth.workspaces.endpoints import router as workspaces
+from shared.clock import Clock, SystemClock
+from shared.db.database import Database
+from shared.web.app import build_app
+
+ROUTERS = (accounts, sessions, workspaces, deletion, invitations, api_keys, audit_log, authority)
+
+
+def create_app(
+    settings: ApiSettings | None = None, *, clock: Clock | None = None, database: Database | None = None
+) -> FastAPI:
+    settings = settings or ApiSettings()
+    resources = build_resources(
+        settings, clock or SystemClock(), database or Database.from_settings(settings)
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            resources.hasher.close()
+
+    return build_app(
+        "auth",
+        settings,
+        ROUTERS,
+        resources=resources,
+        lifespan=lifespan,
+        database=resources.database,
+    )
+
+
+def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> ApiResources:
+    hasher = PasswordHasher(threads=settings.argon2_threads, queue=settings.argon2_queue)
+    tokens = AccessTokens(
+        settings.access_key_file.read_bytes(), settings.public_url, clock, settings.access_published_dir
+    )
+    return ApiResources(
+        settings=settings,
+        database=database,
+        hasher=hasher,
+        tokens=tokens,
+        links=MailLinkVerifier(settings.mail_public_key_file, clock),
+        sessions=Sessions(database, hasher, tokens, clock, settings.api_key_pepper),
+        keys=KeyHasher(settings.api_key_pepper),
+    )

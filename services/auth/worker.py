@@ -1,0 +1,59 @@
+"""Auth's worker process: relay, consumers, mail, heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from services.auth import stream
+from services.auth.bindings import BINDINGS
+from services.auth.mail_links import MailLinkSigner
+from services.auth.notifications.service import send_due
+from services.auth.providers.resend import ResendMailer
+from services.auth.settings import WorkerSettings
+from services.auth.wiring import WorkerResources
+from shared.bus.worker import Periodic, run_worker
+from shared.clock import SystemClock
+from shared.db.database import Database
+from shared.http import vendor_client
+
+HEARTBEAT_SECONDS = 1.0
+
+
+def build_resources(settings: WorkerSettings, database: Database) -> WorkerResources:
+    clock = SystemClock()
+    client = vendor_client(settings.resend_url, settings.http_ca_file)
+    return WorkerResources(
+        database=database,
+        clock=clock,
+        mailer=ResendMailer(client, settings.resend_api_key, settings.mail_from),
+        links=MailLinkSigner(settings.mail_key_file.read_bytes(), clock),
+        public_url=settings.public_url,
+    )
+
+
+async def beat(database: Database) -> None:
+    """Tells gateways that the way from here to them is open; takes the beats that have gone out off the outbox."""
+    async with database.transaction() as session:
+        await stream.forget_beats(session)
+        await stream.heartbeat(session)
+
+
+async def main() -> None:
+    settings = WorkerSettings()
+    database = Database.from_settings(settings)
+    resources = build_resources(settings, database)
+    await run_worker(
+        settings,
+        BINDINGS,
+        resources=resources,
+        tasks=[
+            Periodic(settings.mail_poll_seconds, partial(send_due, resources), name="mail"),
+            Periodic(HEARTBEAT_SECONDS, partial(beat, database), name="heartbeat"),
+        ],
+        database=database,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
