@@ -1,0 +1,70 @@
+"""Expected conflicts of the provisioner, each with a stable code."""
+
+from __future__ import annotations
+
+from shared.errors import Conflict, Invalid, Unavailable
+
+
+class UnknownPlan(Invalid):
+    code = "unknown_plan"
+    title = "There is no such plan"
+
+
+class UnknownZone(Invalid):
+    code = "unknown_zone"
+    title = "There is no such zone"
+
+
+class NameMismatch(Invalid):
+    code = "confirm_name_mismatch"
+    title = "The name typed is not the server's"
+
+
+class ServerEnding(Conflict):
+    code = "server_ending"
+    title = "The server is being cancelled"
+
+
+class ServerNotReady(Conflict):
+    code = "server_not_ready"
+    title = "The server is not ready yet"
+
+
+class ZoneNotProven(Conflict):
+    code = "zone_not_proven"
+    title = "Control of this domain has not been proven"
+
+
+class DomainTaken(Conflict):
+    code = "domain_exists"
+    title = "This domain is already on a server"
+
+
+class DomainNotEmpty(Conflict):
+    code = "domain_not_empty"
+    title = "The domain still has mailboxes"
+
+
+class DomainEnding(Conflict):
+    code = "domain_ending"
+    title = "The domain is being removed"
+
+
+class MailboxTaken(Conflict):
+    code = "mailbox_exists"
+    title = "This mailbox exists already"
+
+
+class PlanLimit(Conflict):
+    code = "plan_limit"
+    title = "The plan does not allow more"
+
+
+class WorkspaceEnding(Conflict):
+    code = "workspace_ending"
+    title = "The workspace is being deleted"
+
+
+class PaymentUnavailable(Unavailable):
+    code = "payment_unavailable"
+    title = "The payment provider does not answer"

@@ -1,0 +1,374 @@
+"""What the provisioner keeps. Every table of a workspace is behind row-level security (migrations/)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.db import kit_tables
+from shared.db.base import TYPE_MAP, new_metadata
+
+EMPTY_OBJECT = text("'{}'::jsonb")
+EMPTY_LIST = text("'[]'::jsonb")
+FALSE = text("false")
+ZERO = text("0")
+
+
+class Base(DeclarativeBase):
+    metadata = new_metadata()
+    type_annotation_map = TYPE_MAP
+
+
+kit = kit_tables.define(Base)
+
+
+class Subscription(Base):
+    """What a customer pays for. Only a paid invoice makes it active, and one active subscription has one server."""
+
+    __tablename__ = "subscription"
+    __table_args__ = (
+        CheckConstraint("status in ('pending', 'active', 'past_due', 'ended', 'refused')", name="status"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    plan: Mapped[str]
+    zone: Mapped[str]
+    status: Mapped[str]
+    checkout_session_id: Mapped[str | None] = mapped_column(unique=True)
+    checkout_url: Mapped[str | None]
+    stripe_customer_id: Mapped[str | None]
+    stripe_subscription_id: Mapped[str | None] = mapped_column(unique=True)
+    stripe_status: Mapped[str | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    activated_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+
+
+class Server(Base):
+    """Desired and observed state of one mail server, and who may write to it now.
+
+    `generation` grows with each change that the host has to learn of, `names_generation` with each change of its set
+    of names. `fence` grows with each claim: a write that does not carry the present value is refused. `wakes` grows
+    when something happened that a pass must not sleep through.
+    """
+
+    __tablename__ = "server"
+    __table_args__ = (
+        CheckConstraint("desired in ('present', 'absent')", name="desired"),
+        Index("ix_server_due", "next_at", postgresql_where=text("deleted_at is null")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("subscription.id"), unique=True)
+    plan: Mapped[str]
+    zone: Mapped[str]
+    label: Mapped[str] = mapped_column(unique=True)
+    hostname: Mapped[str] = mapped_column(unique=True)
+    commercial_type: Mapped[str | None]
+    desired: Mapped[str] = mapped_column(server_default=text("'present'"))
+    generation: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    observed_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    ever_ready: Mapped[bool] = mapped_column(server_default=FALSE)
+
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    wakes: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    seen_wakes: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+
+    host_key: Mapped[str | None]
+    """The SSH host key that the server must show; None until it was handed its one-time key."""
+    host_key_own: Mapped[bool] = mapped_column(server_default=FALSE)
+    install_run_id: Mapped[str | None]
+    bundle_version: Mapped[str | None]
+    webmail_key_version: Mapped[int | None]
+    facts: Mapped[dict[str, Any] | None]
+
+    names_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    names_digest: Mapped[str | None]
+    names_seen_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    names_seen_version: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    names_forward: Mapped[bool] = mapped_column(server_default=FALSE)
+    names_reverse: Mapped[bool] = mapped_column(server_default=FALSE)
+    names_withdrawn: Mapped[bool] = mapped_column(server_default=FALSE)
+    names_records: Mapped[list[dict[str, Any]]] = mapped_column(server_default=EMPTY_LIST)
+
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ready_at: Mapped[datetime | None]
+    cancelled_at: Mapped[datetime | None]
+    cancel_reason: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class CloudResource(Base):
+    """One thing at the cloud. The row is committed before the call that makes it, with all that the call needs."""
+
+    __tablename__ = "cloud_resource"
+    __table_args__ = (
+        CheckConstraint(
+            "state in ('planned', 'intent', 'unknown', 'bound', 'gone', 'leaked')", name="state"
+        ),
+        CheckConstraint("kind in ('ip', 'security_group', 'instance', 'volume')", name="kind"),
+        Index(
+            "uq_cloud_resource_slot",
+            "server_id",
+            "kind",
+            "slot",
+            unique=True,
+            postgresql_where=text("state not in ('gone', 'leaked')"),
+        ),
+        UniqueConstraint("kind", "external_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
+    kind: Mapped[str]
+    slot: Mapped[str]
+    zone: Mapped[str]
+    attempt: Mapped[int] = mapped_column(SmallInteger)
+    request: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    external_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY_OBJECT)
+    intent_at: Mapped[datetime]
+    bound_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+
+class Address(Base):
+    """One address that was reserved for a server, the refused ones included. `listings` says who refused it."""
+
+    __tablename__ = "address"
+    __table_args__ = (
+        CheckConstraint("family in (4, 6)", name="family"),
+        CheckConstraint("state in ('checking', 'clean', 'live', 'burned', 'released')", name="state"),
+        UniqueConstraint("server_id", "family", "attempt"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
+    resource_id: Mapped[str] = mapped_column(ForeignKey("cloud_resource.id"), unique=True)
+    family: Mapped[int] = mapped_column(SmallInteger)
+    attempt: Mapped[int] = mapped_column(SmallInteger)
+    address: Mapped[str]
+    ipam_id: Mapped[str | None]
+    state: Mapped[str]
+    verdict: Mapped[str | None]
+    listings: Mapped[list[dict[str, Any]]] = mapped_column(server_default=EMPTY_LIST)
+    clean: Mapped[list[str]] = mapped_column(server_default=EMPTY_LIST)
+    unknown: Mapped[list[str]] = mapped_column(server_default=EMPTY_LIST)
+    reverse: Mapped[str | None]
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    checked_version: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    checked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    released_at: Mapped[datetime | None]
+
+
+class Condition(Base):
+    """What is known about one aspect of a server, and when to look again. One row per step, and a few more."""
+
+    __tablename__ = "condition"
+    __table_args__ = (CheckConstraint("status in ('true', 'false', 'unknown')", name="status"),)
+
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), primary_key=True)
+    type: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    status: Mapped[str]
+    reason: Mapped[str]
+    message: Mapped[str] = mapped_column(server_default=text("''"))
+    observed_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    last_transition_at: Mapped[datetime]
+    since: Mapped[datetime]
+    """When the present try began; deadlines count from here."""
+    due_at: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(server_default=ZERO)
+    failures: Mapped[int] = mapped_column(server_default=ZERO)
+    evidence: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY_OBJECT)
+
+
+class StepLog(Base):
+    """What happened, in order; rows are only ever added. Jobs are read from here."""
+
+    __tablename__ = "step_log"
+    __table_args__ = (
+        CheckConstraint(
+            "outcome in ('started', 'waiting', 'retrying', 'ok', 'failed', 'stalled')", name="outcome"
+        ),
+        Index("ix_step_log_server_id_id", "server_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"))
+    subject_id: Mapped[str]
+    step: Mapped[str]
+    outcome: Mapped[str]
+    attempt: Mapped[int]
+    generation: Mapped[int] = mapped_column(BigInteger)
+    fence: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+    error_class: Mapped[str | None]
+    message: Mapped[str | None]
+    next_action: Mapped[str | None]
+    evidence: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY_OBJECT)
+
+
+class Job(Base):
+    """A name for one stretch of the step log: what was asked for, of whom, from which row on."""
+
+    __tablename__ = "job"
+    __table_args__ = (Index("ix_job_server_id_id", "server_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"))
+    subject_id: Mapped[str]
+    kind: Mapped[str]
+    generation: Mapped[int] = mapped_column(BigInteger)
+    after_log: Mapped[int] = mapped_column(BigInteger)
+    requested_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Domain(Base):
+    """A sending domain of a server."""
+
+    __tablename__ = "domain"
+    __table_args__ = (
+        CheckConstraint("state in ('pending', 'awaiting_dns', 'securing', 'ready', 'removing')", name="state"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
+    zone_id: Mapped[str]
+    name: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str]
+    generation: Mapped[int] = mapped_column(BigInteger)
+    """The server's generation that brought the domain its present wish."""
+    dkim_rsa_selector: Mapped[str]
+    dkim_ed25519_selector: Mapped[str]
+    dkim: Mapped[list[dict[str, Any]]] = mapped_column(server_default=EMPTY_LIST)
+    dmarc_policy: Mapped[str] = mapped_column(server_default=text("'reject'"))
+    mta_sts_id: Mapped[str]
+    dns_verified: Mapped[bool] = mapped_column(server_default=FALSE)
+    certified: Mapped[bool] = mapped_column(server_default=FALSE)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ready_at: Mapped[datetime | None]
+
+
+class Mailbox(Base):
+    """A mailbox. Its password is the vault's; here is only whether the host accepts it."""
+
+    __tablename__ = "mailbox"
+    __table_args__ = (CheckConstraint("state in ('pending', 'active', 'removing')", name="state"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
+    domain_id: Mapped[str] = mapped_column(ForeignKey("domain.id"), index=True)
+    address: Mapped[str] = mapped_column(unique=True)
+    local_part: Mapped[str]
+    display_name: Mapped[str]
+    state: Mapped[str]
+    generation: Mapped[int] = mapped_column(BigInteger)
+    credential_version: Mapped[int] = mapped_column(server_default=ZERO)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    active_at: Mapped[datetime | None]
+
+
+class MailboxVerifier(Base):
+    """The stored password verifiers of a mailbox, as the vault gave them. The API's role cannot read this table."""
+
+    __tablename__ = "mailbox_verifier"
+
+    mailbox_id: Mapped[str] = mapped_column(ForeignKey("mailbox.id", ondelete="cascade"), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    verifiers: Mapped[list[dict[str, Any]]]
+    fetched_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ProvenZone(Base):
+    """Projection of dns: zones whose control is proven, and by whom."""
+
+    __tablename__ = "proven_zone"
+
+    zone_id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str] = mapped_column(index=True)
+    proven: Mapped[bool]
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class StripeEvent(Base):
+    """Inbox of signed webhooks, by Stripe's own event id. Only ids are kept: the worker asks Stripe again."""
+
+    __tablename__ = "stripe_event"
+    __table_args__ = (
+        Index("ix_stripe_event_pending", "next_at", postgresql_where=text("processed_at is null")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    object_id: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempts: Mapped[int] = mapped_column(server_default=ZERO)
+    processed_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+
+
+class SweepFinding(Base):
+    """A thing at the cloud that carries our tag and belongs to nobody."""
+
+    __tablename__ = "sweep_finding"
+    __table_args__ = (
+        CheckConstraint("state in ('seen', 'quarantined', 'deleted', 'cleared')", name="state"),
+        UniqueConstraint("kind", "external_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    zone: Mapped[str]
+    external_id: Mapped[str]
+    tags: Mapped[list[str]] = mapped_column(server_default=EMPTY_LIST)
+    state: Mapped[str]
+    seen: Mapped[int]
+    first_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    quarantined_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class WorkspaceDeletion(Base):
+    """A workspace that is leaving: its servers are cancelled, and nothing new is begun for it."""
+
+    __tablename__ = "workspace_deletion"
+
+    workspace_id: Mapped[str] = mapped_column(primary_key=True)
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    emptied_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]

@@ -1,0 +1,65 @@
+"""Plans, prices, regions and zones, read from `plans.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.provisioner.errors import UnknownPlan, UnknownZone
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plan(_Row):
+    """`amount_cents` per month. `commercial_types` are tried in order when one is out of stock."""
+
+    id: str
+    name: str
+    description: str
+    amount_cents: int = Field(gt=0)
+    currency: str = Field(pattern=r"^[a-z]{3}$")
+    domains: int = Field(gt=0)
+    mailboxes: int = Field(gt=0)
+    commercial_types: tuple[str, ...] = Field(min_length=1)
+
+
+class Region(_Row):
+    id: str
+    name: str
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+    zones: tuple[str, ...]
+
+
+class Catalogue(_Row):
+    """All that can be bought, and where."""
+
+    plans: tuple[Plan, ...]
+    regions: tuple[Region, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Catalogue:
+        return cls.model_validate(tomllib.loads(path.read_text()))
+
+    def plan(self, plan_id: str) -> Plan:
+        """Raises UnknownPlan."""
+        for plan in self.plans:
+            if plan.id == plan_id:
+                return plan
+        raise UnknownPlan(
+            f"There is no plan {plan_id!r}.", field="body.plan", next_action="See GET /v1/regions for the plans."
+        )
+
+    def check_zone(self, zone: str) -> str:
+        """Raises UnknownZone."""
+        if zone not in self.zones():
+            raise UnknownZone(
+                f"There is no zone {zone!r}.", field="body.zone", next_action="See GET /v1/regions for the zones."
+            )
+        return zone
+
+    def zones(self) -> tuple[str, ...]:
+        return tuple(zone for region in self.regions for zone in region.zones)

@@ -1,0 +1,78 @@
+"""What the provisioner's two processes are told. Only the worker holds cloud, SSH and full payment credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from shared.settings import ServiceSettings
+
+PLANS_FILE = Path(__file__).with_name("plans.toml")
+
+
+def _words(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class ApiSettings(ServiceSettings):
+    plans_file: Path = PLANS_FILE
+    stripe_url: str = "https://api.stripe.com"
+    stripe_checkout_key: SecretStr
+    """Restricted to Checkout sessions and the customer portal."""
+    stripe_webhook_secret: SecretStr
+    mta_sts_max_domains: int = 50
+
+
+class WorkerSettings(ServiceSettings):
+    plans_file: Path = PLANS_FILE
+    platform_zone: str
+    """Our own signed zone: host names are `<label>.<platform_zone>`."""
+
+    scaleway_url: str = "https://api.scaleway.com"
+    scaleway_project: str
+    scaleway_secret_key: SecretStr
+    scaleway_image: str = "debian_trixie"
+    scaleway_timeout: float = 10.0
+
+    stripe_url: str = "https://api.stripe.com"
+    stripe_secret_key: SecretStr
+    checkout_expires_seconds: int = 86_400
+
+    ssh_ca_key_file: Path
+    """Private key (OpenSSH) of the authority whose certificates hosts accept."""
+    host_key_secret: SecretStr
+    """At least 32 characters; one-time host keys are derived from it, so that none is ever stored."""
+    control_plane_v4: Annotated[list[str], NoDecode]
+    """Networks from which hosts accept SSH."""
+    control_plane_v6: Annotated[list[str], NoDecode] = Field(default_factory=list)
+
+    acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
+    acme_contact: str
+    bundle_extra_dir: Path | None = None
+
+    lease_seconds: float = 30.0
+    quiet_window_seconds: float = 180.0
+    """How long after an intent the cloud may still carry out a create whose answer was lost."""
+    poll_seconds: float = 0.3
+    concurrency: int = 8
+    backoff_base: float = 2.0
+    backoff_cap: float = 600.0
+    deadline_factor: float = 1.0
+    """Stretches the steps' deadlines, for slow machines."""
+    address_attempts: int = 3
+    recheck_seconds: float = 3600.0
+    """How often a Ready server is looked at again: drift, certificates, self-test."""
+
+    sweep_seconds: float = 300.0
+    sweep_dry_run: bool = True
+    """After a restore from backup the sweeper must not act on what the database has forgotten."""
+    sweep_cap: int = 5
+    sweep_quarantine_seconds: float = 600.0
+
+    @field_validator("control_plane_v4", "control_plane_v6", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return _words(value)
