@@ -41,6 +41,7 @@ class HostCommandFailed(HostError):
 class HostAddress:
     """Where a host is, and the key it must show (`ssh-ed25519 AAAA…`)."""
 
+    server_id: str
     address: str
     pinned_host_key: str
     port: int = 22
@@ -127,11 +128,20 @@ class HostPort(Protocol):
     """Every call carries the pinned key by `HostAddress`. All raise the errors above and nothing else."""
 
     async def first_contact(self, host: HostAddress) -> str:
-        """Has the host make a key of its own in place of the injected one; returns the new public key."""
+        """Has the host make a key of its own; returns the public key, the same one until it is adopted.
+
+        Record it as the next pin before `adopt_host_key`: a crash in between then loses nothing.
+        """
         ...
 
-    async def upload_and_start_install(self, host: HostAddress, run_id: str, desired: HostDesired) -> str:
-        """Sends the bundle, starts the run; returns the bundle version. The same run id twice starts once."""
+    async def adopt_host_key(self, host: HostAddress, new_public_key: str) -> None:
+        """The host shows the new key from now on. `host` carries the old pin; repeating it after success is fine."""
+        ...
+
+    async def upload_and_start_install(
+        self, host: HostAddress, run_id: str, desired: HostDesired
+    ) -> InstallStatus:
+        """Sends the bundle and starts the run. The same run id twice starts once. Run id: `[a-z0-9_-]{1,64}`."""
         ...
 
     async def install_status(self, host: HostAddress, run_id: str) -> InstallStatus: ...

@@ -1,0 +1,176 @@
+"""Makes the host what the desired state says, and proves that the sign-in service sees it."""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from . import facts, files, keys
+from .bootstrap import PROGRAMS, STATE, Answer, Refused, locked, run
+
+HELD = STATE / "held.json"
+WEBMAIL_KEY = pathlib.Path("/etc/sendchief/sso/key.json")
+SELFTEST = pathlib.Path("/run/sc-selftest")
+SELFTEST_LONGEST = 1800
+_SITES = pathlib.Path("/etc/nginx/sendchief")
+
+
+def held() -> dict[str, Any]:
+    """What was applied last: desired state and its companions, without file contents."""
+    try:
+        found = json.loads(HELD.read_text())
+    except FileNotFoundError:
+        raise Refused("not_installed", "nothing has been applied on this host yet") from None
+    return dict(found)
+
+
+def _reload_nginx() -> None:
+    run("nginx", "-t", "-q")
+    run("systemctl", "reload-or-restart", "nginx")
+
+
+def _reload_ssh() -> None:
+    run("sshd", "-t")
+    run("systemctl", "reload", "ssh")
+
+
+def _restart_sso() -> None:
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", "sc-ssod")
+
+
+EFFECTS: dict[str, Callable[[], object]] = {
+    "nftables": lambda: run("nft", "-f", "/etc/nftables.conf"),
+    "postmap": lambda: None,
+    "postfix": lambda: run("systemctl", "restart", "postfix"),
+    "dovecot": lambda: run("systemctl", "reload-or-restart", "dovecot"),
+    "rspamd": lambda: run("systemctl", "reload-or-restart", "rspamd"),
+    "nginx": _reload_nginx,
+    "php": lambda: run("systemctl", "reload-or-restart", "php8.4-fpm"),
+    "redis": lambda: run("systemctl", "restart", "redis-server"),
+    "unbound": lambda: run("systemctl", "restart", "unbound"),
+    "ssh": _reload_ssh,
+    "sysctl": lambda: run("/usr/lib/systemd/systemd-sysctl", check=False),
+    "journald": lambda: run("systemctl", "restart", "systemd-journald"),
+    "tmpfiles": lambda: run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/sendchief.conf"),
+    "units": lambda: run("systemctl", "daemon-reload"),
+    "sso": _restart_sso,
+}
+
+
+def build_maps() -> None:
+    """Postfix reads the compiled tables; each is replaced in one transaction of its own."""
+    folder = pathlib.Path("/etc/sendchief/postfix")
+    for name in ("domains", "mailboxes", "senders", "aliases"):
+        source, table = folder / name, folder / f"{name}.lmdb"
+        if not table.exists() or table.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            run("postmap", f"lmdb:{source}")
+
+
+def publish_sites(domains: list[str]) -> bool:
+    """A domain's web names are served as soon as their certificate exists. Returns whether anything changed."""
+    wanted = {f"10-{name}.conf": name for name in domains if (keys.TLS / f"{name}.pem").exists()}
+    changed = False
+    for link in _SITES.glob("10-*.conf"):
+        if link.name not in wanted:
+            link.unlink()
+            changed = True
+    for link_name, name in wanted.items():
+        if not (_SITES / link_name).is_symlink():
+            (_SITES / link_name).symlink_to(f"/etc/sendchief/vhosts/{name}.conf")
+            changed = True
+    return changed
+
+
+def write_state(payload: dict[str, Any]) -> set[str]:
+    """Keys, files and tables of the payload; returns what has to be reread."""
+    desired = payload["desired"]
+    keys.ensure_all(desired)
+    effects, _ = files.write_all(payload["files"])
+    build_maps()
+    if publish_sites([domain["name"] for domain in desired["domains"]]):
+        effects.add("nginx")
+    gone = files.prune(payload["managed_directories"], {entry["path"] for entry in payload["files"]})
+    for path in gone:
+        if path.startswith("/etc/sendchief/auth/"):
+            pathlib.Path("/run/sc-sso/u", os.path.basename(path)).unlink(missing_ok=True)
+    return effects
+
+
+def remember(payload: dict[str, Any]) -> None:
+    kept = {key: payload[key] for key in ("bundle_version", "desired", "selftest_address", "web_names")}
+    for box in kept["desired"]["mailboxes"]:
+        box["versions"] = [verifier["version"] for verifier in box.pop("verifiers")]
+    files.write(HELD, json.dumps(kept).encode(), mode=0o600)
+
+
+def _guard(payload: dict[str, Any]) -> None:
+    before = held()
+    if payload["bundle_version"] != before["bundle_version"]:
+        raise Refused("bundle_mismatch", f"the host runs {before['bundle_version']}: install first")
+    if payload["desired"]["hostname"] != before["desired"]["hostname"]:
+        raise Refused("bad_request", "a host keeps its name")
+    if payload["desired"]["generation"] < before["desired"]["generation"]:
+        raise Refused("stale_generation", f"the host holds generation {before['desired']['generation']}")
+
+
+def apply_request(request: Answer, _payload: BinaryIO) -> Answer:
+    """The whole desired state. An older generation than the held one is refused; the same one may come again."""
+    with locked("state"):
+        _guard(request)
+        effects = write_state(request)
+        if "nftables" in effects:
+            EFFECTS["nftables"]()
+        with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
+            for job in [pool.submit(EFFECTS[name]) for name in sorted(effects - {"nftables"})]:
+                job.result()
+        if "rspamd" in effects:
+            facts.wait_for_port(11332)
+        remember(request)
+        return {"facts": facts.collect(held())}
+
+
+def webmail_key(request: Answer, _payload: BinaryIO) -> Answer:
+    """Stores the key that checks sign-in tokens, for the broker alone to read."""
+    key, version = str(request["key"]), int(request["version"])
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", key):
+        raise Refused("bad_request", "the key is 32 bytes in base64url without padding")
+    with locked("state"):
+        files.directory(str(WEBMAIL_KEY.parent), group="sc-sso", mode=0o750)
+        content = json.dumps({"version": version, "key": key}).encode()
+        if files.write(WEBMAIL_KEY, content, group="sc-sso", mode=0o640):
+            run("systemctl", "restart", "sc-ssod")
+    return {"version": version}
+
+
+def selftest_password(request: Answer, _payload: BinaryIO) -> Answer:
+    """A password of the self-test mailbox for at most half an hour; without one it is forgotten."""
+    address = held()["selftest_address"]
+    path = SELFTEST / address
+    verifier = request.get("verifier")
+    if verifier is None:
+        path.unlink(missing_ok=True)
+        return {"address": address}
+    expires = int(request["expires_at"])
+    if not re.fullmatch(r"\{SSHA512\}[A-Za-z0-9+/=]{40,200}", str(verifier)):
+        raise Refused("bad_request", "an SSHA512 verifier is expected")
+    if not time.time() < expires <= time.time() + SELFTEST_LONGEST:
+        raise Refused("bad_request", f"expires_at lies at most {SELFTEST_LONGEST} seconds ahead")
+    files.write(path, f"{expires} {verifier}\n".encode(), group="dovecot", mode=0o640)
+    return {"address": address}
+
+
+def forget_old_programs(keep: pathlib.Path) -> None:
+    """Only the program in use and the one before it stay."""
+    others = sorted(
+        (p for p in PROGRAMS.iterdir() if p.is_dir() and not p.is_symlink() and p != keep),
+        key=os.path.getmtime,
+    )
+    for old in others[:-1]:
+        with contextlib.suppress(Refused):
+            run("rm", "-rf", "--one-file-system", str(old))

@@ -1,0 +1,80 @@
+"""Files replaced by rename, so that a reader sees the old or the new and a crash leaves one of both."""
+
+import grp
+import os
+import pathlib
+import pwd
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+
+def write(
+    path: pathlib.Path, content: bytes, *, owner: str = "root", group: str = "root", mode: int = 0o644
+) -> bool:
+    """Makes `path` so. Returns whether anything changed. The old mode is never wider than the new one."""
+    uid, gid = pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
+    try:
+        status = path.lstat()
+        same = (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (uid, gid, mode)
+        if same and not path.is_symlink() and path.read_bytes() == content:
+            return False
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchown(file.fileno(), uid, gid)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(name, path)
+    except BaseException:
+        pathlib.Path(name).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def directory(path: str, *, owner: str = "root", group: str = "root", mode: int = 0o755) -> pathlib.Path:
+    """Makes a directory so, with its parents."""
+    made = pathlib.Path(path)
+    made.mkdir(parents=True, exist_ok=True)
+    os.chown(made, pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
+    made.chmod(mode)
+    return made
+
+
+def write_all(entries: Iterable[dict[str, Any]]) -> tuple[set[str], list[str]]:
+    """Writes rendered files; returns the effects of those that changed, and their paths."""
+    effects: set[str] = set()
+    changed: list[str] = []
+    for entry in entries:
+        if write(
+            pathlib.Path(entry["path"]),
+            entry["content"].encode(),
+            owner=entry["owner"],
+            group=entry["group"],
+            mode=entry["mode"],
+        ):
+            changed.append(entry["path"])
+            if entry["effect"]:
+                effects.add(entry["effect"])
+    return effects, changed
+
+
+def prune(directories: Iterable[str], keep: set[str]) -> list[str]:
+    """Removes files below `directories` that are not in `keep`; returns them."""
+    gone: list[str] = []
+    for root in directories:
+        for current, folders, names in os.walk(root, topdown=False):
+            for name in names:
+                path = os.path.join(current, name)
+                if path not in keep:
+                    os.unlink(path)
+                    gone.append(path)
+            for folder in folders:
+                inner = os.path.join(current, folder)
+                if not os.listdir(inner):
+                    os.rmdir(inner)
+    return gone
