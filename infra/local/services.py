@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from infra.local.accounts import of_process
 from infra.local.layout import Layout
 from infra.local.pki import private_key, public_pem
@@ -18,6 +21,10 @@ from infra.local.postgres import PostgresCluster
 from infra.local.processes import Process
 from infra.local.rabbitmq import RabbitNode
 from infra.local.state import State
+from services.dns.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, without
+
+# Our own zone in the sandbox: servers are named below it.
+PLATFORM_ZONE = "sendchief.test"
 
 # Who signs internal tokens, and which process holds the key. The API of a service and its worker share a name
 # towards others only where both call somebody.
@@ -25,7 +32,6 @@ ISSUERS = {
     "gateway": ("gateway",),
     "provisioner": ("provisioner-worker",),
     "dns": ("dns-worker",),
-    "auth": ("auth-worker",),
 }
 
 
@@ -149,13 +155,83 @@ class Services:
         ]
 
     def _vault(self) -> list[Row]:
-        return []
+        socket = self.layout.home / "run/keys/vault-keys.sock"
+        callers = ",".join(str(of_process(name).uid) for name in ("vault-api", "vault-worker"))
+        key_service = {"SC_KEY_SERVICE_SOCKET": str(socket)}
+        return [
+            Row(
+                "vault-keys",
+                [self.python, "-m", "services.vault.keyservice"],
+                {
+                    "SC_SOCKET": str(socket),
+                    "SC_KEYRING_FILE": str(self.layout.home / "keyring/keyring.json"),
+                    "SC_ALLOWED_UIDS": callers,
+                },
+                socket="",
+            ),
+            self._api("vault", key_service),
+            self._worker("vault", key_service),
+        ]
 
     def _provisioner(self) -> list[Row]:
-        return []
+        network = self.endpoints["range"]
+        return [
+            self._api(
+                "provisioner",
+                {"SC_STRIPE_URL": self.endpoints["stripe"]},
+                sc_stripe_checkout_key=self.endpoints["stripe_restricted_key"],
+                sc_stripe_webhook_secret=self.endpoints["stripe_webhook_secret"],
+            ),
+            self._worker(
+                "provisioner",
+                {
+                    "SC_PLATFORM_ZONE": PLATFORM_ZONE,
+                    "SC_SCALEWAY_URL": self.endpoints["scaleway"],
+                    "SC_SCALEWAY_PROJECT": self.endpoints["scaleway_project_id"],
+                    "SC_SCALEWAY_IMAGE": self.endpoints["image_label"],
+                    "SC_STRIPE_URL": self.endpoints["stripe"],
+                    "SC_CONTROL_PLANE_V4": f"{network['host_v4']}/32",
+                    "SC_CONTROL_PLANE_V6": f"{network['host_v6']}/128",
+                    "SC_ACME_DIRECTORY": self.endpoints["acme_directory"],
+                    "SC_ACME_CONTACT": f"hostmaster@{PLATFORM_ZONE}",
+                    # The stand-in never accepts a create later than a few seconds after its answer was lost.
+                    "SC_QUIET_WINDOW_SECONDS": "12",
+                    "SC_SWEEP_DRY_RUN": "false",
+                },
+                sc_scaleway_secret_key=self.endpoints["scaleway_secret_key"],
+                sc_stripe_secret_key=self.endpoints["stripe_secret_key"],
+                sc_host_key_secret=self._kept("host-key-secret"),
+                ssh_ca_key=self._ssh_authority(),
+            ),
+        ]
 
     def _dns(self) -> list[Row]:
-        return []
+        network = self.endpoints["range"]
+        names = [name for name in SPECIAL_USE_NAMES if name != "test"]
+        networks = without(without(REFUSED_NETWORKS, network["v4"]), network["v6"])
+        ours = {"SC_PLATFORM_ZONE": PLATFORM_ZONE, "SC_SPECIAL_USE_NAMES": ",".join(names)}
+        return [
+            self._api("dns", ours),
+            self._worker(
+                "dns",
+                ours
+                | {
+                    "SC_CLOUDFLARE_URL": self.endpoints["cloudflare"],
+                    "SC_REFUSED_NETWORKS": ",".join(networks),
+                },
+                sc_platform_zone_token=self.endpoints["cloudflare_platform_token"],
+            ),
+        ]
+
+    def _ssh_authority(self) -> str:
+        """The private key (OpenSSH) whose certificates the servers accept."""
+        file = self.layout.secrets / "shared" / "ssh-authority"
+        if not file.exists():
+            key = ed25519.Ed25519PrivateKey.generate()
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        return file.read_text()
 
     def _reputation(self) -> list[Row]:
         lists = {"SC_BLACKLISTS_FILE": str(self.layout.sandbox / "blacklists.toml")}
@@ -208,4 +284,5 @@ class Services:
                 environment[f"SC_{name.upper()}_FILE"] = str(file)
         account.own(directory, 0o500)
         environment["SC_SECRETS_DIR"] = str(directory)
-        return Process(row.name, row.argv, environment, account, self.layout.sockets / f"{row.socket}.sock")
+        socket = self.layout.sockets / f"{row.socket}.sock" if row.socket else None
+        return Process(row.name, row.argv, environment, account, socket)

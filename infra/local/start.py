@@ -72,13 +72,26 @@ def _prepare(stack: Stack) -> None:
     run = layout.home / "run/nginx"
     run.mkdir(exist_ok=True)
     of_process("nginx").own(run, 0o750)
-    stack.state_file.parent.mkdir(exist_ok=True)
+    _prepare_key_service(stack)
     State.load(stack.state_file)
     authority = Authority(layout.tls, f"SendChief stack {layout.name}")
     _, broker_key = authority.server("rabbitmq", ["localhost", "127.0.0.1"])
     _, nginx_key = authority.server("nginx", ["localhost", "127.0.0.1"])
     of_system_user("rabbitmq").own(broker_key, 0o400)
     of_process("nginx").own(nginx_key, 0o400)
+
+
+def _prepare_key_service(stack: Stack) -> None:
+    """The key service's socket and keyring lie in directories of its own; the vault may only pass through one."""
+    account = of_process("vault-keys")
+    socket, keyring = stack.layout.home / "run/keys", stack.layout.home / "keyring"
+    for folder, mode in ((socket, 0o711), (keyring, 0o700)):
+        folder.mkdir(exist_ok=True)
+        account.own(folder, mode)
+    file = keyring / "keyring.json"
+    if not file.exists():
+        argv = [str(stack.layout.python), "-m", "services.vault.keyservice", "init", "--keyring", str(file)]
+        subprocess.run(account.command(argv), cwd=stack.layout.mount, check=True, stdout=subprocess.DEVNULL)
 
 
 async def _image(stack: Stack) -> None:
@@ -162,7 +175,7 @@ async def _start_services(stack: Stack) -> None:
     for process in wanted:
         processes.start(stack.layout, process)
     _start_nginx(stack)
-    await asyncio.gather(*(readiness.await_ready(stack, process) for process in wanted))
+    await asyncio.gather(*(readiness.await_ready(stack, process) for process in wanted if process.socket))
     await readiness.await_public(stack)
     await _register_webhook(stack)
 
