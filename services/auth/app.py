@@ -62,6 +62,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
     return ApiResources(
         settings=settings,
         database=database,
+        clock=clock,
         hasher=hasher,
         tokens=tokens,
         links=MailLinkVerifier(settings.mail_public_key_file, clock),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,11 +55,12 @@ class Keys:
 
 
 def wait_seconds(rule: Rule, failures: int, last_failed_at: datetime, now: datetime) -> int:
-    """Whole seconds until the next try is allowed; 0 when it is now."""
-    if now - last_failed_at > FORGET_AFTER:
+    """Whole seconds until the next try is allowed; 0 when it is now. Never more than the rule's longest delay,
+    whatever another machine's clock wrote."""
+    delay = rule.delay(failures)
+    if not delay or now - last_failed_at > FORGET_AFTER:
         return 0
-    left = (last_failed_at + rule.delay(failures) - now).total_seconds()
-    return max(0, int(left) + (left % 1 > 0))
+    return min(max(0, math.ceil((last_failed_at + delay - now).total_seconds())), rule.longest)
 
 
 def _network(client_ip: str | None) -> str:

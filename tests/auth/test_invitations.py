@@ -1,0 +1,113 @@
+"""Invitations: bound to an address, once, for 72 hours."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.auth.mail_links import MailLinkSigner
+from shared.identity import generate_private_pem
+from shared.ids import new_id
+from tests.auth.stage import Person, Stage, seconds
+
+
+async def invite(auth: Stage, owner: Person, workspace_id: str, email: str) -> str:
+    answer = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/invitations",
+        json={"email": email, "role": "member"},
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    assert answer.status_code == 201, answer.text
+    await auth.send_mail()
+    return str(answer.json()["id"])
+
+
+async def accept(auth: Stage, guest: Person, token: str) -> int:
+    answer = await auth.client.post(
+        "/v1/invitations/accept", json={"token": token}, headers=auth.as_user(guest.id)
+    )
+    return answer.status_code
+
+
+async def test_fifty_who_accept_at_once_make_one_member(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await invite(auth, owner, workspace_id, guest.email)
+    token = auth.link_token(guest.email)
+    statuses = await asyncio.gather(*(accept(auth, guest, token) for _ in range(50)))
+    assert sorted(statuses) == [200] + [410] * 49
+    members = await auth.client.get(
+        f"/v1/workspaces/{workspace_id}/members", headers=auth.as_user(owner.id, workspace_id)
+    )
+    assert len(members.json()["items"]) == 2
+
+
+async def test_an_invitation_is_for_its_address_only(auth: Stage) -> None:
+    owner, guest, stranger = await auth.person(), await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await invite(auth, owner, workspace_id, guest.email)
+    assert await accept(auth, stranger, auth.link_token(guest.email)) == 403
+    assert await accept(auth, guest, auth.link_token(guest.email)) == 200
+
+
+async def test_a_revoked_invitation_is_dead(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    invitation_id = await invite(auth, owner, workspace_id, guest.email)
+    answer = await auth.client.delete(
+        f"/v1/workspaces/{workspace_id}/invitations/{invitation_id}",
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    assert answer.status_code == 204
+    assert await accept(auth, guest, auth.link_token(guest.email)) == 410
+
+
+async def test_an_invitation_dies_after_72_hours_and_makes_room_for_another(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await invite(auth, owner, workspace_id, guest.email)
+    old = auth.link_token(guest.email)
+    auth.clock.advance(seconds(72 * 3600 + 1))
+    assert await accept(auth, guest, old) == 410
+    await invite(auth, owner, workspace_id, guest.email)
+    assert await accept(auth, guest, auth.link_token(guest.email)) == 200
+
+
+async def test_an_open_invitation_is_not_sent_twice(auth: Stage) -> None:
+    owner = await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await invite(auth, owner, workspace_id, "twice@people.test")
+    answer = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/invitations",
+        json={"email": "Twice@people.test"},
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (409, "invitation_pending")
+
+
+async def test_nobody_is_invited_as_owner(auth: Stage) -> None:
+    owner = await auth.person()
+    workspace_id = await auth.workspace(owner)
+    answer = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/invitations",
+        json={"email": "boss@people.test", "role": "owner"},
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    assert answer.status_code == 422
+
+
+async def test_a_token_that_we_did_not_sign_for_this_is_refused(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    invitation_id = await invite(auth, owner, workspace_id, guest.email)
+    expires = auth.clock.now() + seconds(3600)
+    claims = {"ws": workspace_id, "email": guest.email, "role": "member"}
+    stranger = MailLinkSigner(generate_private_pem(), auth.clock)
+    forged = stranger.sign("invite+jwt", invitation_id, expires_at=expires, **claims)
+    wrong_purpose = auth.worker.links.sign("confirm+jwt", invitation_id, expires_at=expires, **claims)
+    other_workspace = auth.worker.links.sign(
+        "invite+jwt", invitation_id, expires_at=expires, **{**claims, "ws": new_id("ws")}
+    )
+    assert await accept(auth, guest, forged) == 410
+    assert await accept(auth, guest, wrong_purpose) == 410
+    assert await accept(auth, guest, other_workspace) == 404
+    assert await accept(auth, guest, guest.access_token) == 410
