@@ -21,7 +21,8 @@ def load_contracts() -> dict[str, Any]:
     """All event payloads by type, after importing every module of contracts."""
     for module in pkgutil.iter_modules(shared.contracts.__path__):
         importlib.import_module(f"shared.contracts.{module.name}")
-    return dict(sorted(EVENT_TYPES.items()))
+    ours = {kind: model for kind, model in EVENT_TYPES.items() if model.__module__.startswith("shared.contracts.")}
+    return dict(sorted(ours.items()))
 
 
 def document() -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""The catalogue of every service's migrated database: no table with a workspace stands outside the wall."""
+
+import asyncpg
+import pytest
+
+from shared.bus.relay import asyncpg_arguments
+from tests.fixtures.database import ServiceDatabases, migrate, migrated_services
+
+UNPROTECTED = """
+select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind in ('r', 'p')
+  and exists (select 1 from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
+              and a.attname = 'workspace_id')
+  and has_any_column_privilege($1, c.oid, 'select, insert, update, references')
+  and not (c.relrowsecurity and c.relforcerowsecurity
+           and exists (select 1 from pg_policy p where p.polrelid = c.oid and $1::regrole::oid = any(p.polroles)))
+"""
+OPEN_POLICIES = """
+select c.relname || '.' || p.polname from pg_policy p join pg_class c on c.oid = p.polrelid
+where $1::regrole::oid = any(p.polroles) and p.polcmd in ('*', 'r', 'w', 'd')
+  and (pg_get_expr(p.polqual, p.polrelid) = 'true' or p.polqual is null)
+  and exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'workspace_id')
+"""
+WORKSPACE_TABLES = """
+select c.relname, c.relrowsecurity and c.relforcerowsecurity as walled from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind in ('r', 'p')
+  and exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'workspace_id'
+              and not a.attisdropped)
+"""
+VIEWS = """
+select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind in ('v', 'm')
+  and not coalesce('security_invoker=true' = any(c.reloptions), false)
+"""
+
+pytestmark = pytest.mark.parametrize("service", migrated_services())
+
+
+async def test_each_table_with_a_workspace_is_walled(
+    service: str, service_database: ServiceDatabases
+) -> None:
+    connection = await asyncpg.connect(**asyncpg_arguments(service_database(service).app_url))
+    try:
+        tables = await connection.fetch(WORKSPACE_TABLES)
+        assert [row["relname"] for row in tables if not row["walled"]] == []
+        assert {"outbox", "idempotency_key", "audit_entry", "audit_head"} <= {
+            row["relname"] for row in tables
+        }
+        assert await connection.fetch(UNPROTECTED, f"{service}_app") == []
+    finally:
+        await connection.close()
+
+
+async def test_the_app_role_has_no_policy_that_lets_everything_through(
+    service: str, service_database: ServiceDatabases
+) -> None:
+    connection = await asyncpg.connect(**asyncpg_arguments(service_database(service).app_url))
+    try:
+        assert await connection.fetch(OPEN_POLICIES, f"{service}_app") == []
+        assert await connection.fetch(VIEWS) == []
+    finally:
+        await connection.close()
+
+
+async def test_without_a_context_the_app_role_sees_no_row_of_any_workspace(
+    service: str, service_database: ServiceDatabases
+) -> None:
+    connection = await asyncpg.connect(**asyncpg_arguments(service_database(service).app_url))
+    try:
+        for row in await connection.fetch(WORKSPACE_TABLES):
+            table = row["relname"]
+            if await connection.fetchval("select has_table_privilege($1, 'select')", table):
+                assert await connection.fetchval(f'select count(*) from "{table}"') == 0  # noqa: S608
+    finally:
+        await connection.close()
+
+
+async def test_no_role_of_the_service_is_privileged(service: str, service_database: ServiceDatabases) -> None:
+    connection = await asyncpg.connect(**asyncpg_arguments(service_database(service).app_url))
+    try:
+        privileged = await connection.fetch(
+            "select rolname from pg_roles where rolname like $1 and (rolsuper or rolbypassrls)", f"{service}%"
+        )
+        assert privileged == []
+        owned = await connection.fetchval(
+            "select count(*) from pg_class where relowner = $1::regrole", f"{service}_app"
+        )
+        assert owned == 0
+    finally:
+        await connection.close()
+
+
+def test_models_and_migrations_agree(service: str, service_database: ServiceDatabases) -> None:
+    assert "No new upgrade operations" in migrate(service, service_database(service).owner_url, ("check",))
