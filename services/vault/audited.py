@@ -55,13 +55,13 @@ async def grant(
 ) -> AuditedAccess:
     """Writes the audit row, outcome "ok", and gives leave for exactly what it covers.
 
-    More than one owner is listed in rows of up to 500 ids each, `action` with `.credentials` added.
+    An export lists its mailboxes in further rows of up to 500 ids each, `action` with `.credentials` added.
     """
     await record(
         session, workspace_id=workspace_id, actor=actor, action=action, target=target, outcome="ok",
         reason=reason, data=data or {},
     )  # fmt: skip
-    if list(owners) != [target]:
+    if purpose == "export":
         for start in range(0, len(owners), MAILBOXES_PER_ROW):
             await record(
                 session, workspace_id=workspace_id, actor=actor, action=f"{action}.credentials", target=target,

@@ -11,9 +11,15 @@ from shared.clock import Clock
 LONGEST = timedelta(minutes=5)
 MOST_KEYS = 1000
 
+Name = tuple[str, int, bytes]
+
 
 class DataKeyCache:
-    """Keys by (scope, version). Age counts from the unwrapping, not from the last use."""
+    """Keys by scope, version and check value. Age counts from the unwrapping, not from the last use.
+
+    The check value is part of the name because a version whose transaction was rolled back may be made again, with
+    another key.
+    """
 
     def __init__(self, clock: Clock, *, lifetime: timedelta = LONGEST, capacity: int = MOST_KEYS) -> None:
         if lifetime > LONGEST:
@@ -21,17 +27,17 @@ class DataKeyCache:
         self._clock = clock
         self._lifetime = lifetime
         self._capacity = capacity
-        self._entries: OrderedDict[tuple[str, int], tuple[SecretBytes, datetime]] = OrderedDict()
+        self._entries: OrderedDict[Name, tuple[SecretBytes, datetime]] = OrderedDict()
 
-    def get(self, scope: str, version: int) -> SecretBytes | None:
+    def get(self, scope: str, version: int, check_value: bytes) -> SecretBytes | None:
         """A copy of the key, or None. A copy, because the cache wipes its own at any moment."""
         self.sweep()
-        entry = self._entries.get((scope, version))
+        entry = self._entries.get((scope, version, check_value))
         return None if entry is None else SecretBytes(entry[0].reveal())
 
-    def put(self, scope: str, version: int, key: SecretBytes) -> None:
-        self._drop((scope, version))
-        self._entries[scope, version] = (SecretBytes(key.reveal()), self._clock.now())
+    def put(self, scope: str, version: int, check_value: bytes, key: SecretBytes) -> None:
+        self._drop((scope, version, check_value))
+        self._entries[scope, version, check_value] = (SecretBytes(key.reveal()), self._clock.now())
         while len(self._entries) > self._capacity:
             self._drop(next(iter(self._entries)))
 
@@ -52,9 +58,9 @@ class DataKeyCache:
             self._drop(name)
 
     def scopes(self) -> frozenset[str]:
-        return frozenset(scope for scope, _ in self._entries)
+        return frozenset(scope for scope, _, _ in self._entries)
 
-    def _drop(self, name: tuple[str, int]) -> None:
+    def _drop(self, name: Name) -> None:
         entry = self._entries.pop(name, None)
         if entry is not None:
             entry[0].wipe()

@@ -102,7 +102,8 @@ class DataKeys:
         return row
 
     async def _open(self, row: DataKey) -> SecretBytes:
-        cached = self._cache.get(row.scope, row.version)
+        """A new key is asked for as well, once: what cannot be got back must not encrypt."""
+        cached = self._cache.get(row.scope, row.version, row.check_value)
         if cached is not None:
             return cached
         context = KeyContext(self._environment, row.scope, row.version)
@@ -111,5 +112,5 @@ class DataKeys:
         if not hmac.compare_digest(check_value(key), row.check_value):
             raise CheckValueMismatch(f"data key {row.scope} version {row.version}")
         metrics.DATA_KEYS_UNWRAPPED.inc()
-        self._cache.put(row.scope, row.version, key)
+        self._cache.put(row.scope, row.version, row.check_value, key)
         return key

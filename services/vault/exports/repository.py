@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault.models import Export, Mailbox, Secret
@@ -60,7 +61,7 @@ async def redeemable(
             Secret.owner_id.in_(mailbox_ids),
             Mailbox.deleted_at.is_(None),
         )
-        .distinct(Secret.owner_id)
+        .ext(distinct_on(Secret.owner_id))
         .order_by(Secret.owner_id, (Secret.state == "current").desc(), Secret.version.desc())
     )
     return [Redeemable(*row) for row in found]

@@ -1,0 +1,90 @@
+"""credential_applied and removed."""
+
+from __future__ import annotations
+
+from shared.contracts.provisioner_events import MailboxCredentialApplied, MailboxRemoved
+from shared.ids import new_id
+from tests.vault.conftest import Vault, Workspace
+
+
+async def states(vault: Vault, mailbox_id: str) -> list[tuple[int, str]]:
+    rows = await vault.rows(
+        "select version, state from secret where owner_id = :m order by version", m=mailbox_id
+    )
+    return [(row["version"], row["state"]) for row in rows]
+
+
+async def applied(vault: Vault, workspace: Workspace, mailbox_id: str, version: int) -> None:
+    event = MailboxCredentialApplied(workspace_id=workspace.id, mailbox_id=mailbox_id, version=version)
+    await vault.bus.deliver(event, subject=mailbox_id)
+
+
+async def add_version(vault: Vault, workspace: Workspace, mailbox_id: str, version: int) -> None:
+    """A further pending version, as a password change makes it."""
+    from services.vault import passwords
+
+    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
+        await vault.resources.mailboxes._store.seal(
+            session, passwords.generate(), workspace_id=workspace.id, owner_kind="mailbox",
+            owner_id=mailbox_id, field="password", version=version, state="pending",
+            server_id=workspace.server_id, verifier="$argon2id$v=19$…",
+        )  # fmt: skip
+
+
+async def test_pending_becomes_current(vault: Vault) -> None:
+    workspace = vault.workspace()
+    mailbox_id = await workspace.mailbox()
+    await applied(vault, workspace, mailbox_id, 1)
+    assert await states(vault, mailbox_id) == [(1, "current")]
+
+
+async def test_the_current_password_stays_until_the_next_is_applied(vault: Vault) -> None:
+    workspace = vault.workspace()
+    mailbox_id = await workspace.mailbox()
+    await applied(vault, workspace, mailbox_id, 1)
+    first = await workspace.password(mailbox_id)
+    await add_version(vault, workspace, mailbox_id, 2)
+    assert await states(vault, mailbox_id) == [(1, "current"), (2, "pending")]
+    assert await workspace.password(mailbox_id) == first
+    verifiers = (await workspace.put_mailbox(mailbox_id)).json()["verifiers"]
+    assert [(v["version"], v["state"]) for v in verifiers] == [(1, "current"), (2, "pending")]
+    await applied(vault, workspace, mailbox_id, 2)
+    assert await states(vault, mailbox_id) == [(2, "current")]
+    assert await workspace.password(mailbox_id) != first
+
+
+async def test_repeated_late_and_unknown_versions_change_nothing(vault: Vault) -> None:
+    workspace = vault.workspace()
+    mailbox_id = await workspace.mailbox()
+    await add_version(vault, workspace, mailbox_id, 2)
+    await applied(vault, workspace, mailbox_id, 2)
+    for version in (2, 1, 7):
+        await applied(vault, workspace, mailbox_id, version)
+    assert await states(vault, mailbox_id) == [(2, "current")]
+
+
+async def test_removal_deletes_the_secrets_and_is_on_record(vault: Vault) -> None:
+    workspace = vault.workspace()
+    mailbox_id = await workspace.mailbox()
+    await vault.bus.deliver(MailboxRemoved(workspace_id=workspace.id, mailbox_id=mailbox_id))
+    assert await states(vault, mailbox_id) == []
+    assert (await workspace.audit())[-1]["action"] == "vault.secrets.deleted"
+    assert (await workspace.post(f"/mailboxes/{mailbox_id}/reveal", {"reason": "gone?"})).status_code == 404
+    left = await vault.rows("select address from mailbox where id = :m", m=mailbox_id)
+    assert left == [{"address": None}]
+
+
+async def test_a_late_call_does_not_make_a_new_password_for_a_removed_mailbox(vault: Vault) -> None:
+    workspace = vault.workspace()
+    mailbox_id = new_id("mbx")
+    await vault.bus.deliver(MailboxRemoved(workspace_id=workspace.id, mailbox_id=mailbox_id))
+    assert (await workspace.put_mailbox(mailbox_id)).status_code == 404
+    assert await states(vault, mailbox_id) == []
+
+
+async def test_an_event_of_one_workspace_cannot_remove_anothers_mailbox(vault: Vault) -> None:
+    workspace = vault.workspace()
+    mailbox_id = await workspace.mailbox()
+    await vault.bus.deliver(MailboxRemoved(workspace_id=new_id("ws"), mailbox_id=mailbox_id))
+    assert await states(vault, mailbox_id) == [(1, "pending")]
+    assert await workspace.password(mailbox_id)
