@@ -81,7 +81,9 @@ HABITS: tuple[Habit, ...] = (
         Fault("reorder"),
         "every second checkout.session.completed arrives after the invoice.paid that follows it",
     ),
-    Habit("resend", "emails.send", 6, Fault("error_before", status=500), "one mail in 6 answers 500 at first"),
+    Habit(
+        "resend", "emails.send", 6, Fault("error_before", status=500), "one mail in 6 answers 500 at first"
+    ),
 )
 
 

@@ -5,6 +5,7 @@ Everything is on disk when a call returns, so that a killed sandbox loses nothin
 
 from __future__ import annotations
 
+import builtins
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -70,7 +71,12 @@ class Store:
         """True when there was such a document."""
         return self._db.execute("delete from document where kind = ? and id = ?", (kind, key)).rowcount > 0
 
-    def list(self, kind: str) -> list[Document]:
+    def items(self, kind: str) -> builtins.list[tuple[str, Document]]:
+        """Ids and copies of all documents of a kind, oldest first."""
+        rows = self._db.execute("select id, body from document where kind = ? order by position", (kind,))
+        return [(row[0], json.loads(row[1])) for row in rows]
+
+    def list(self, kind: str) -> builtins.list[Document]:
         """Copies of all documents of a kind, oldest first."""
         rows = self._db.execute("select body from document where kind = ? order by position", (kind,))
         return [json.loads(row[0]) for row in rows]

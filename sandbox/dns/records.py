@@ -44,7 +44,9 @@ def checked(name: str, kind: str, values: Sequence[str], ttl: int) -> RecordSet:
     """A record set whose values were parsed as `kind` (RFC 1035 section 5.1). Raises InvalidRecord."""
     try:
         rdtype = dns.rdatatype.from_text(kind)
-        parsed = [dns.rdata.from_text(dns.rdataclass.IN, rdtype, v, origin=None, relativize=False) for v in values]
+        parsed = [
+            dns.rdata.from_text(dns.rdataclass.IN, rdtype, v, origin=None, relativize=False) for v in values
+        ]
     except (dns.exception.DNSException, ValueError) as error:
         raise InvalidRecord(f"{name} {kind}: {error}") from error
     if ttl < 0:

@@ -64,7 +64,9 @@ remote-control:
 class Resolver:
     """One unbound process on the resolver's address, both families, port 53."""
 
-    def __init__(self, namespace: Namespace, directory: Path, log: Path, *, hints: Path, anchor: Path) -> None:
+    def __init__(
+        self, namespace: Namespace, directory: Path, log: Path, *, hints: Path, anchor: Path
+    ) -> None:
         self._namespace = namespace
         self._directory = directory
         self._log = log

@@ -49,7 +49,9 @@ class Tree:
         for zone in wanted:
             if zone not in self._zones:
                 await self.create_zone(zone)
-        for name, v4, v6 in zip(NAME_SERVERS, self._server.addresses_v4, self._server.addresses_v6, strict=True):
+        for name, v4, v6 in zip(
+            NAME_SERVERS, self._server.addresses_v4, self._server.addresses_v6, strict=True
+        ):
             # In the root and in test. these are the glue below the delegations, in sandbox.test. the data itself.
             for zone in (ROOT, "test.", HOME):
                 sets = [checked(name, "A", [str(v4)], 60), checked(name, "AAAA", [str(v6)], 60)]
@@ -151,7 +153,10 @@ class Tree:
     async def ds(self, zone: str) -> list[str]:
         """The SHA-256 DS records (RFC 4509) that the parent should carry, in presentation format."""
         return [
-            ds for key in await self._keys(self._own(zone)) for ds in key["ds"] if ds.split()[2] == SHA256_DIGEST
+            ds
+            for key in await self._keys(self._own(zone))
+            for ds in key["ds"]
+            if ds.split()[2] == SHA256_DIGEST
         ]
 
     async def public_key(self, zone: str) -> str:
@@ -193,7 +198,9 @@ class Tree:
 
     def _write_hints(self) -> None:
         lines = [f".                3600000 NS {name}" for name in NAME_SERVERS]
-        for name, v4, v6 in zip(NAME_SERVERS, self._server.addresses_v4, self._server.addresses_v6, strict=True):
+        for name, v4, v6 in zip(
+            NAME_SERVERS, self._server.addresses_v4, self._server.addresses_v6, strict=True
+        ):
             lines += [f"{name} 3600000 A {v4}", f"{name} 3600000 AAAA {v6}"]
         self.hints_file.write_text("\n".join(lines) + "\n")
 

@@ -56,7 +56,9 @@ LISTS: tuple[Blacklist, ...] = (
         True,
         {"127.0.0.3": "chat drone", "127.0.0.8": "open SOCKS proxy", "127.0.0.9": "open HTTP proxy"},
     ),
-    Blacklist("monkey", "Sandbox Monkey", 2, False, {"127.0.0.2": "spam seen", "127.0.0.3": "spam seen twice"}),
+    Blacklist(
+        "monkey", "Sandbox Monkey", 2, False, {"127.0.0.2": "spam seen", "127.0.0.3": "spam seen twice"}
+    ),
     Blacklist("neighbours", "Sandbox Neighbours", 3, False, {"127.0.0.2": "listed with its whole network"}),
 )
 

@@ -199,7 +199,9 @@ class Blacklists:
         if known.ipv6:
             self._write_file(zone, "ip6", [TEST_POINT_V6], ["::/1", "8000::/1"])
 
-    def _write_file(self, zone: str, family: str, test_points: Sequence[Address], everybody: Sequence[str]) -> None:
+    def _write_file(
+        self, zone: str, family: str, test_points: Sequence[Address], everybody: Sequence[str]
+    ) -> None:
         lines = [
             f"$SOA 60 {NAME_SERVER} hostmaster.sandbox.test. 0 60 60 3600 0",
             f"$NS 60 {NAME_SERVER}",
