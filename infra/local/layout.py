@@ -7,7 +7,6 @@ A stack is one running SendChief on this machine: `var/<stack>/` of one checkout
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +66,9 @@ class Layout:
         return self.home / "sandbox"
 
     def mounted(self) -> bool:
-        return os.path.ismount(self.mount)
+        # os.path.ismount does not see a bind mount within one file system.
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return any(line.split(" ")[4] == str(self.mount) for line in lines)
 
     def bind(self) -> None:
         """Mounts the checkout; does nothing when it is there."""
