@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import SecretStr
 
 _BUNDLE = Path(__file__).parent / "bundle"
+_SSHD_FILE = "/etc/ssh/sshd_config.d/00-sendchief.conf"
 
 EMPTY = "#cloud-config\n{}\n"
 """What takes the place of the user data after first contact."""
@@ -71,7 +72,7 @@ def render_user_data(
             "content": principal_of(server_id) + "\n",
         },
         {
-            "path": "/etc/ssh/sshd_config.d/00-sendchief.conf",
+            "path": _SSHD_FILE,
             "permissions": "0600",
             "content": _system_file("sshd.conf"),
         },
@@ -79,9 +80,11 @@ def render_user_data(
     document: dict[str, Any] = {
         "preserve_hostname": False,
         "fqdn": hostname,
-        "manage_etc_hosts": False,
+        "prefer_fqdn_over_hostname": True,
+        "manage_etc_hosts": True,
         "disable_root": True,
-        "ssh_pwauth": False,
+        # Our own file says so to sshd; cloud-init would restart it under a connection to say it again.
+        "ssh_pwauth": "unchanged",
         # Keys that an image may carry go; then exactly this one is written.
         "ssh_deletekeys": True,
         "ssh_genkeytypes": [],
@@ -93,7 +96,9 @@ def render_user_data(
             {
                 "name": "scadmin",
                 "gecos": "SendChief control plane",
-                "lock_passwd": True,
+                # No password matches "*"; a locked account could not log in at all without PAM.
+                "lock_passwd": False,
+                "passwd": "*",
                 "shell": "/bin/sh",
                 "no_create_home": True,
                 "homedir": "/nonexistent",
@@ -101,7 +106,7 @@ def render_user_data(
         ],
         "write_files": files,
         "package_update": False,
-        # sshd may have started before its file was there.
-        "runcmd": [["systemctl", "try-reload-or-restart", "ssh.service"]],
+        # Where sshd started before its file was there, it has to read it.
+        "runcmd": [f"[ /run/sshd.pid -nt {_SSHD_FILE} ] || systemctl try-reload-or-restart ssh.service"],
     }
     return SecretStr("#cloud-config\n" + yaml.safe_dump(document, sort_keys=False, width=4096))

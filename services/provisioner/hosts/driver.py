@@ -78,7 +78,7 @@ class SshHost:
 
     async def apply(self, host: HostAddress, desired: HostDesired) -> HostFacts:
         payload = await asyncio.to_thread(apply_payload, desired)
-        answer = await self._call(host, "apply", payload, timeout=self._certificates_timeout)
+        answer = await self._call(host, "apply", payload, within=self._certificates_timeout)
         return HostFacts.model_validate(answer["facts"])
 
     async def facts(self, host: HostAddress) -> HostFacts:
@@ -86,7 +86,7 @@ class SshHost:
 
     async def certificates(self, host: HostAddress, *, retry_now: bool = False) -> CertificatesResult:
         request = {"retry_now": retry_now}
-        answer = await self._call(host, "certificates", request, timeout=self._certificates_timeout)
+        answer = await self._call(host, "certificates", request, within=self._certificates_timeout)
         return CertificatesResult.model_validate(answer)
 
     async def probe(self, host: HostAddress, connect_to: tuple[str, int] | None = None) -> ProbeResult:
@@ -128,13 +128,13 @@ class SshHost:
         request: dict[str, Any] | None = None,
         payload: bytes = b"",
         *,
-        timeout: float | None = None,
+        within: float | None = None,
     ) -> dict[str, Any]:
         """One connection, one verb. The answer is the helper's JSON document without error."""
         stdin = json.dumps(request or {}).encode() + b"\n" + payload
         connection = await self._connect(host, verb)
         try:
-            async with asyncio.timeout(timeout or self._call_timeout):
+            async with asyncio.timeout(within or self._call_timeout):
                 done = await connection.run(verb, input=stdin, encoding=None)
         except (TimeoutError, asyncssh.Error, OSError) as error:
             raise HostUnreachable(f"{host.address}: {verb}: no answer ({type(error).__name__})") from error

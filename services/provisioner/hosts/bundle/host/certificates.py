@@ -8,11 +8,10 @@ import datetime
 import hashlib
 import json
 import pathlib
-import socket
 import subprocess
 from typing import Any, BinaryIO
 
-from . import files, keys, tls
+from . import dns, files, keys, tls
 from .bootstrap import STATE, Answer, Refused, locked, run
 
 ACME = STATE / "acme"
@@ -79,10 +78,7 @@ def _not_ours(kept: dict[str, Any], names: list[str]) -> list[str]:
     own = {kept["desired"]["ipv4"], kept["desired"]["ipv6"]}
     strangers = []
     for name in names:
-        try:
-            found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)}
-        except OSError:
-            found = set()
+        found = dns.addresses(name)
         if not found or not found <= own:
             strangers.append(name)
     return strangers
@@ -111,16 +107,28 @@ def states(kept: dict[str, Any]) -> list[dict[str, Any]]:
     return [state_of(kept, name, names) for name, names in wanted(kept).items()]
 
 
-def _uacme(directory_url: str, *argv: str) -> subprocess.CompletedProcess[bytes]:
-    # One account per CA: its key means nothing to another one.
-    account = ACME / hashlib.sha256(directory_url.encode()).hexdigest()[:12]
-    account.mkdir(mode=0o700, exist_ok=True)
+def _uacme(account: pathlib.Path, directory_url: str, *argv: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["uacme", "-v", "-y", "-i", "-o", "-a", directory_url, "-c", str(account), "-h", HOOK, *argv],
         capture_output=True,
         timeout=120,
         check=False,
     )
+
+
+def _issue(directory_url: str, contact: str, csr: pathlib.Path) -> subprocess.CompletedProcess[bytes]:
+    """Orders; registers first where this CA has no account of ours, or has forgotten it."""
+    # One account per CA: its key means nothing to another one.
+    account = ACME / hashlib.sha256(directory_url.encode()).hexdigest()[:12]
+    account.mkdir(mode=0o700, exist_ok=True)
+    if not (account / "private" / "key.pem").exists():
+        _uacme(account, directory_url, "new", contact)
+    done = _uacme(account, directory_url, "-f", "issue", str(csr))
+    if done.returncode != 0 and b"account" in done.stderr.lower():
+        # Registering with a key that the CA knows answers with the account that exists (RFC 8555 section 7.3.1).
+        _uacme(account, directory_url, "new", contact)
+        done = _uacme(account, directory_url, "-f", "issue", str(csr))
+    return done
 
 
 def _order(kept: dict[str, Any], name: str, names: list[str]) -> None:
@@ -138,11 +146,7 @@ def _order(kept: dict[str, Any], name: str, names: list[str]) -> None:
     csr.write_text(request)
     issued = work / f"{name}-cert.pem"
     issued.unlink(missing_ok=True)
-    done = _uacme(desired["acme_directory"], "-f", "issue", str(csr))
-    if done.returncode != 0 and b"account" in done.stderr.lower():
-        # A new CA, or one that has forgotten us: registering with the key we have is harmless.
-        _uacme(desired["acme_directory"], "new", desired["acme_contact"])
-        done = _uacme(desired["acme_directory"], "-f", "issue", str(csr))
+    done = _issue(desired["acme_directory"], desired["acme_contact"], csr)
     if done.returncode != 0 or not issued.exists():
         raise Refused("acme_failed", (done.stderr or done.stdout).decode(errors="replace").strip()[-1000:])
     leaf = tls.describe(issued)

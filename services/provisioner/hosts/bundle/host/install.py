@@ -118,6 +118,8 @@ def packages(root: pathlib.Path, payload: dict[str, Any]) -> str:
 
 def accounts() -> None:
     run("systemd-sysusers", "-", stdin=SYSUSERS.encode())
+    # sshd without PAM refuses a locked account; "*" is no password either.
+    run("usermod", "-p", "*", "scadmin")
 
 
 def directories() -> None:
