@@ -28,6 +28,7 @@ from sandbox.net.namespace import BRIDGE, NSPAWN_COMMAND, SERVER_GROUP
 
 log = logging.getLogger(__name__)
 
+NETWORK_FILE = "/etc/systemd/network/05-cloud.network"
 REBOOT_STATUS = 133
 STOP_LIMIT_S = 60.0
 PowerState = Literal["off", "running", "stopping"]
@@ -116,6 +117,16 @@ class Instance:
         self._user_data_file.write_bytes(content)
         if self.guest_pid() is not None:
             await self.run_inside(["sh", "-c", "cat > /var/lib/cloud/seed/nocloud/user-data"], stdin=content)
+
+    async def set_addresses(self, v4: Sequence[IPv4Address], v6: Sequence[IPv6Address]) -> None:
+        """What the cloud configures; a running server is told at once, as by a renewed lease."""
+        if (list(v4), list(v6)) == (self.record.v4, self.record.v6):
+            return
+        self.record.v4, self.record.v6 = list(v4), list(v6)
+        self.save()
+        if self.guest_pid() is not None:
+            script = f"cat > {NETWORK_FILE} && networkctl reload && networkctl reconfigure host0"
+            await self.run_inside(["sh", "-c", script], stdin=self._network_file().encode())
 
     # -- power ---------------------------------------------------------------------------------------------------------
 
@@ -243,7 +254,7 @@ class Instance:
         self.disk.create()
         addresses = self.namespace.addresses
         self.surroundings.put_on(self.disk)
-        self.disk.write("/etc/systemd/network/05-cloud.network", self._network_file())
+        self.disk.write(NETWORK_FILE, self._network_file())
         if not self.record.booted_before:
             self.disk.write("/etc/resolv.conf", f"nameserver {addresses.v4_of(RESOLVER)}\n")
             self.record.booted_before = True

@@ -1,7 +1,7 @@
 """Bare servers to look at, in a closed network of their own: no cloud, no DNS, only Debian and SSH.
 
     python -m sandbox.hosts.playground up --dir /tmp/play --count 2 --image golden
-    python -m sandbox.hosts.playground ssh --dir /tmp/play 1 -- systemctl --failed
+    python -m sandbox.hosts.playground ssh --dir /tmp/play --server 2 -- systemctl --failed
     python -m sandbox.hosts.playground down --dir /tmp/play
 
 Packages can be installed in them (through an apt proxy); nothing else of the outside world is there.
@@ -112,7 +112,7 @@ def up(arguments: argparse.Namespace) -> int:
         time.sleep(0.1)
     say((directory / "playground.json").read_text())
     say(
-        f"ssh -i {directory}/id_ed25519 root@<v4>, or: python -m sandbox.hosts.playground ssh --dir {directory} 1"
+        f"ssh -i {directory}/id_ed25519 root@<v4>, or: python -m sandbox.hosts.playground ssh --dir {directory}"
     )
     return 0
 
@@ -136,7 +136,7 @@ def ssh(arguments: argparse.Namespace) -> int:
     if state is None:
         print("the playground is not up", file=sys.stderr)
         return 1
-    server = state["servers"][arguments.number - 1]
+    server = state["servers"][arguments.server - 1]
     options = ["-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     argv = ["ssh", *options, "-i", str(directory / "id_ed25519"), f"root@{server['v4']}", *arguments.command]
     return subprocess.call(argv)
@@ -174,7 +174,7 @@ def _arguments() -> argparse.Namespace:
         each.add_argument("--key", type=Path, help="a public SSH key to let in instead of one made for this")
     actions.add_parser("down", parents=[common], help="shut them down; their disks are kept")
     shell = actions.add_parser("ssh", parents=[common], help="log in as root, or run a command")
-    shell.add_argument("number", type=int, nargs="?", default=1, help="which server, from 1")
+    shell.add_argument("--server", type=int, default=1, help="which server, from 1")
     shell.add_argument("command", nargs="*", help="what to run there, after --")
     return parser.parse_args()
 
