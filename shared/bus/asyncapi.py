@@ -21,7 +21,9 @@ def load_contracts() -> dict[str, Any]:
     """All event payloads by type, after importing every module of contracts."""
     for module in pkgutil.iter_modules(shared.contracts.__path__):
         importlib.import_module(f"shared.contracts.{module.name}")
-    ours = {kind: model for kind, model in EVENT_TYPES.items() if model.__module__.startswith("shared.contracts.")}
+    ours = {
+        kind: model for kind, model in EVENT_TYPES.items() if model.__module__.startswith("shared.contracts.")
+    }
     return dict(sorted(ours.items()))
 
 

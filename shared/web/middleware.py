@@ -14,6 +14,7 @@ from shared.identity.internal import HEADER, InternalVerifier
 from shared.identity.tokens import TokenRejected
 from shared.ids import new_id
 from shared.observability.logging import get_logger
+from shared.observability.trace import trace
 from shared.web.problems import internal_error, problem
 
 REQUESTS = Counter(
@@ -81,7 +82,8 @@ class _Exchange:
                 rejected = True
                 _log.warning("identity rejected", reason=error.reason)
         state["request_id"] = self._request_id
-        with structlog.contextvars.bound_contextvars(request_id=self._request_id):
+        traceparent = Request(self._scope).headers.get("traceparent")
+        with trace(traceparent), structlog.contextvars.bound_contextvars(request_id=self._request_id):
             await self._serve(rejected)
             self._record()
 

@@ -238,7 +238,7 @@ async def test_relay_and_consumer_come_back_after_the_database_ended_their_sessi
     station: Station, kit_database: ServiceDatabase
 ) -> None:
     kit_database.postgres.psql(
-        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "select pg_terminate_backend(pid) from pg_stat_activity "  # noqa: S608
         f"where datname = '{kit_database.name}' and pid <> pg_backend_pid()"
     )
 
