@@ -96,7 +96,7 @@ class Server(Base):
     seen_wakes: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
 
     host_key: Mapped[str | None]
-    """The SSH host key that the server must show; None until it was handed its one-time key."""
+    """The server's own SSH host key, made by itself. It is what it must show once `host_key_own` is true."""
     host_key_own: Mapped[bool] = mapped_column(server_default=FALSE)
     install_run_id: Mapped[str | None]
     bundle_version: Mapped[str | None]

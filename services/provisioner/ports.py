@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, SecretBytes
 
+from services.provisioner.hosts.port import HostAddress
 from shared.contracts.vault_api import Verifier
 
 
@@ -272,7 +273,14 @@ class TestRow(BaseModel):
 
 class SelfTestPort(Protocol):
     async def run(
-        self, *, hostname: str, ipv4: str, ipv6: str, host_key: str, facts: Mapping[str, Any]
+        self,
+        *,
+        server_id: str,
+        hostname: str,
+        ipv4: str,
+        ipv6: str,
+        host: HostAddress,
+        facts: Mapping[str, Any],
     ) -> list[TestRow]:
-        """Probes the server from outside, and its own probes over SSH. Raises `HostError` when SSH fails."""
+        """Probes the server from outside, and by its own probes over SSH. Raises `HostError` when SSH fails."""
         ...

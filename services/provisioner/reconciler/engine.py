@@ -1,0 +1,251 @@
+"""The loop: claim a server, walk its plan, write down what was seen, give it back.
+
+Any number of engines on any number of machines may run; a server is worked on by one at a time. A pass ends after the
+first step that changed something, and the next pass comes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from prometheus_client import Counter, Histogram
+
+from services.provisioner.hosts.port import HostError
+from services.provisioner.ports import CloudError, PaymentError, VaultUnavailable
+from services.provisioner.reconciler import lease as leases
+from services.provisioner.reconciler.failures import outcome_of
+from services.provisioner.reconciler.lease import Lease, LostLease
+from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
+from services.provisioner.reconciler.record import Recorder
+from services.provisioner.reconciler.work import Ports, Work, load
+from services.provisioner.steps.base import Step
+from shared.crashpoint import crashpoint
+from shared.db.database import Database
+from shared.observability.logging import get_logger
+
+PASSES = Counter("sc_reconcile_passes_total", "Passes by how they ended", ["end"])
+STEPS = Counter("sc_reconcile_steps_total", "Steps run, by outcome", ["step", "outcome"])
+SECONDS = Histogram("sc_reconcile_pass_seconds", "Seconds of a pass")
+LONGEST_IDLE = 3600.0
+
+_log = get_logger("reconciler")
+
+
+class Engine:
+    """One worker's share. `present` and `absent` are the plans, in order."""
+
+    def __init__(
+        self,
+        database: Database,
+        ports: Ports,
+        recorder: Recorder,
+        *,
+        owner: str,
+        present: Sequence[Step],
+        absent: Sequence[Step],
+    ) -> None:
+        self._database = database
+        self._ports = ports
+        self._recorder = recorder
+        self._owner = owner
+        self._plans = {"present": tuple(present), "absent": tuple(absent)}
+        self._seconds = ports.settings.lease_seconds
+
+    async def claim(self) -> Lease | None:
+        async with self._database.transaction() as session:
+            return await leases.claim(session, self._owner, self._seconds)
+
+    async def work_once(self) -> float | None:
+        """One pass over the server that has been due longest. None when there is none, else the seconds until that
+        server is due again."""
+        lease = await self.claim()
+        return None if lease is None else await self.work_on(lease)
+
+    async def work_on(self, lease: Lease) -> float:
+        """A pass under `lease`, which is renewed while it lasts. A lost lease ends it without a further write."""
+        began = time.monotonic()
+        working = asyncio.create_task(self._pass(lease))
+        renewing = asyncio.create_task(self._keep(lease, working))
+        try:
+            after = await working
+            PASSES.labels("released").inc()
+        except LostLease:
+            _log.warning("lease lost", server_id=lease.server_id, fence=lease.fence)
+            PASSES.labels("lost").inc()
+            return self._seconds
+        except asyncio.CancelledError:
+            working.cancel()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            PASSES.labels("lost").inc()  # the pass was cancelled by `_keep`, not we
+            return self._seconds
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            SECONDS.observe(time.monotonic() - began)
+        return after
+
+    async def _keep(self, lease: Lease, working: asyncio.Task[float]) -> None:
+        """Renews the lease every third of its length; cancels the pass when it is lost."""
+        while True:
+            await asyncio.sleep(self._seconds / 3)
+            try:
+                await leases.renew(self._database, lease)
+            except LostLease:
+                working.cancel()
+                return
+            except Exception as error:  # the database is away: the pass goes on until its lease has run out
+                _log.warning("lease not renewed", server_id=lease.server_id, kind=type(error).__name__)
+                if lease.remaining() <= 0:
+                    working.cancel()
+                    return
+
+    async def _pass(self, lease: Lease) -> float:
+        async with self._database.transaction() as session:
+            known = await load(session, await leases.hold(session, lease))
+        work = Work(self._database, lease, known, self._ports)
+        generation = known.server.generation
+        outcomes: list[tuple[Step, Outcome]] = []
+        due: list[float] = []
+        for step in self._plans[known.server.desired]:
+            if not self._runnable(step, work):
+                continue
+            wait = self._waits(step, work)
+            if wait is not None:
+                due.append(wait)
+                continue
+            outcome = await self._run(step, work)
+            outcomes.append((step, outcome))
+            if isinstance(outcome, Done) or (isinstance(outcome, Wait) and outcome.after == 0):
+                break
+        return await self._finish(work, outcomes, due, generation)
+
+    def _runnable(self, step: Step, work: Work) -> bool:
+        if step.satisfied(work):
+            return False
+        plan = {other.name: other for other in self._plans[work.server.desired]}
+        return all(plan[name].satisfied(work) for name in step.needs)
+
+    def _waits(self, step: Step, work: Work) -> float | None:
+        """Seconds until the step wants to be looked at, None when that is now. Whoever was woken does not sleep on,
+        except after a failure."""
+        condition = work.condition(step.condition)
+        if condition is None or condition.due_at is None or condition.status == "true":
+            return None
+        if work.lease.woken and condition.failures == 0:
+            return None
+        left = (condition.due_at - work.now()).total_seconds()
+        return left if left > 0 else None
+
+    async def _run(self, step: Step, work: Work) -> Outcome:
+        condition = work.condition(step.condition)
+        fresh = condition is None or condition.reason == "Reopened"
+        again = condition is not None and condition.status == "true" and not self._quiet(step, work)
+        if fresh or again:
+            async with work.write() as write:
+                await self._recorder.begin(write, step)
+        crashpoint(f"step.{step.name}.before")
+        try:
+            outcome = await step.run(work)
+        except (CloudError, HostError, VaultUnavailable, PaymentError) as error:
+            outcome = outcome_of(error)
+            _log.info("step failed", server_id=work.server.id, step=step.name, kind=type(error).__name__,
+                      detail=str(error)[:500])  # fmt: skip
+        except LostLease:
+            raise
+        except (
+            Exception
+        ) as error:  # a defect: logged, counted, retried with a growing pause, stalls in the end
+            _log.error("step broke", server_id=work.server.id, step=step.name, exc_info=error)
+            outcome = Retry("defect", type(error).__name__, "Something went wrong on our side; trying again.")
+        crashpoint(f"step.{step.name}.after")
+        STEPS.labels(step.name, type(outcome).__name__.lower()).inc()
+        return outcome
+
+    def _quiet(self, step: Step, work: Work) -> bool:
+        """A recheck of something that is true for this generation: told only when it fails."""
+        condition = work.condition(step.condition)
+        assert condition is not None
+        return step.recheck and not (
+            step.each_generation and condition.observed_generation < work.server.generation
+        )
+
+    async def _finish(
+        self, work: Work, outcomes: list[tuple[Step, Outcome]], due: list[float], generation: int
+    ) -> float:
+        """Records all outcomes and gives the server back, in one transaction under the fence."""
+        progress = False
+        async with work.write() as write:
+            for step, outcome in outcomes:
+                pause = await self._recorder.settle(write, step, outcome, generation)
+                progress = progress or isinstance(outcome, Done) or pause == 0
+                due.append(pause)
+            if not outcomes and not due:
+                write.server.observed_generation = generation
+                due.append(self._idle(work))
+            after = 0.0 if progress else min(due, default=LONGEST_IDLE)
+            await write.session.flush()
+            crashpoint("pass.before_release")
+            await leases.release(write.session, work.lease, after)
+        crashpoint("pass.after_release")
+        return after
+
+    def _idle(self, work: Work) -> float:
+        """Seconds until the next recheck."""
+        rechecks = [
+            condition.due_at
+            for step in self._plans[work.server.desired]
+            if step.recheck
+            and (condition := work.condition(step.condition)) is not None
+            and condition.due_at is not None
+        ]
+        soonest = min(rechecks, default=work.now() + timedelta(seconds=LONGEST_IDLE))
+        return max(0.5, (soonest - work.now()).total_seconds())
+
+
+class Dispatcher:
+    """Feeds an engine: up to `concurrency` passes at a time, woken by NOTIFY, by its own timers, and by a poll."""
+
+    def __init__(self, engine: Engine, *, concurrency: int, poll_seconds: float) -> None:
+        self._engine = engine
+        self._concurrency = concurrency
+        self._poll = poll_seconds
+        self._running: set[asyncio.Task[None]] = set()
+        self._nudge = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Look now."""
+        self._nudge.set()
+
+    async def run(self) -> None:
+        """Works until cancelled; passes at work are then cancelled too, and their leases run out."""
+        try:
+            while True:
+                self._nudge.clear()
+                while len(self._running) < self._concurrency:
+                    lease = await self._engine.claim()
+                    if lease is None:
+                        break
+                    task = asyncio.create_task(self._one(lease))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._nudge.wait(), self._poll)
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _one(self, lease: Lease) -> None:
+        try:
+            after = await self._engine.work_on(lease)
+        except Exception as error:  # the database is away: the lease runs out and the server is claimed again
+            _log.error("pass broke", server_id=lease.server_id, exc_info=error)
+            return
+        if after < self._poll * 2:
+            asyncio.get_running_loop().call_later(after, self.nudge)

@@ -1,0 +1,136 @@
+"""Claiming servers: a lease says who works on one, a fence makes every later write prove it.
+
+The database's clock alone decides when a lease ends. A worker that was paused past its lease finds that its fence is
+no longer the row's, and can change nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.provisioner.models import Server
+from shared.db.database import Database
+
+CHANNEL = "reconcile"
+
+
+class LostLease(Exception):
+    """Another worker has, or may have, the server now. Nothing more may be done in this pass."""
+
+
+@dataclass
+class Lease:
+    """A claim on one server. `remaining()` counts by this machine's monotonic clock from before the claim was sent,
+    so it never says more than the database grants."""
+
+    server_id: str
+    workspace_id: str
+    fence: int
+    wakes: int
+    woken: bool
+    claimed_at: datetime
+    seconds: float
+    _mark: float = field(default_factory=time.monotonic, repr=False)
+
+    def remaining(self) -> float:
+        return self._mark + self.seconds - time.monotonic()
+
+    def extended_at(self, mark: float) -> None:
+        self._mark = mark
+
+
+async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | None:
+    """Takes the server that has been due longest and that nobody works on; None when there is none."""
+    mark = time.monotonic()
+    due = (
+        select(Server.id)
+        .where(
+            Server.deleted_at.is_(None),
+            Server.next_at <= func.now(),
+            or_(Server.lease_until.is_(None), Server.lease_until < func.now()),
+        )
+        .order_by(Server.next_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    row = (
+        await session.execute(
+            update(Server)
+            .where(Server.id == due)
+            .values(
+                lease_owner=owner,
+                lease_until=func.now() + timedelta(seconds=seconds),
+                fence=Server.fence + 1,
+            )
+            .returning(
+                Server.id, Server.workspace_id, Server.fence, Server.wakes, Server.seen_wakes, func.now()
+            )
+            .execution_options(synchronize_session=False)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return Lease(row[0], row[1], row[2], row[3], row[3] > row[4], row[5], seconds, mark)
+
+
+async def hold(session: AsyncSession, lease: Lease) -> Server:
+    """The server's row, locked until the transaction ends. Raises LostLease unless the lease is still ours."""
+    server = await session.scalar(
+        select(Server)
+        .where(Server.id == lease.server_id, Server.fence == lease.fence, Server.lease_until > func.now())
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if server is None:
+        raise LostLease(lease.server_id)
+    return server
+
+
+async def renew(database: Database, lease: Lease) -> None:
+    """A full lease from now on. Raises LostLease."""
+    mark = time.monotonic()
+    async with database.transaction() as session:
+        server = await hold(session, lease)
+        await session.execute(
+            update(Server)
+            .where(Server.id == server.id)
+            .values(lease_until=func.now() + timedelta(seconds=lease.seconds))
+            .execution_options(synchronize_session=False)
+        )
+    lease.extended_at(mark)
+
+
+async def release(session: AsyncSession, lease: Lease, after: float) -> None:
+    """Gives the server back, to be looked at again in `after` seconds, or at once when it was woken meanwhile.
+
+    Call it last in a transaction that began with `hold`.
+    """
+    later = func.now() + timedelta(seconds=after)
+    await session.execute(
+        update(Server)
+        .where(Server.id == lease.server_id, Server.fence == lease.fence)
+        .values(
+            lease_owner=None,
+            lease_until=None,
+            seen_wakes=lease.wakes,
+            next_at=case((Server.wakes > lease.wakes, func.now()), else_=later),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def wake(session: AsyncSession, server_id: str) -> None:
+    """Makes the server due now, and lets a pass that is under way know that there is more to look at."""
+    await session.execute(
+        update(Server)
+        .where(Server.id == server_id, Server.deleted_at.is_(None))
+        .values(wakes=Server.wakes + 1, next_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(select(func.pg_notify(CHANNEL, server_id)))

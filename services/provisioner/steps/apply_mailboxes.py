@@ -1,0 +1,56 @@
+"""Password verifiers of new mailboxes, from the vault. The password itself never comes this way."""
+
+from __future__ import annotations
+
+from sqlalchemy.dialects.postgresql import insert
+
+from services.provisioner.models import Mailbox, MailboxVerifier
+from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
+from services.provisioner.reconciler.work import Work
+from services.provisioner.steps.base import Step
+
+
+class ApplyMailboxes(Step):
+    """One mailbox a pass; the vault's call is idempotent and returns the complete stored set."""
+
+    name = "apply_mailboxes"
+    title = "Fetch password verifiers"
+    condition = "VerifiersFetched"
+    needs = ("ready",)
+
+    def satisfied(self, work: Work) -> bool:
+        return self._next(work) is None
+
+    @staticmethod
+    def _next(work: Work) -> Mailbox | None:
+        return next(
+            (
+                row
+                for row in work.known.mailboxes
+                if row.state == "pending" and row.id not in work.known.verifiers
+            ),
+            None,
+        )
+
+    async def run(self, work: Work) -> Outcome:
+        row = self._next(work)
+        if row is None:
+            return Done()
+        verifiers = await work.ports.vault.mailbox_verifiers(
+            row.workspace_id, row.server_id, row.id, row.address
+        )
+        stored = [item.model_dump(mode="json") for item in verifiers]
+        async with work.write() as write:
+            await write.session.execute(
+                insert(MailboxVerifier)
+                .values(mailbox_id=row.id, workspace_id=row.workspace_id, verifiers=stored)
+                .on_conflict_do_update(
+                    index_elements=[MailboxVerifier.mailbox_id],
+                    set_={"verifiers": stored, "fetched_at": write.now},
+                )
+            )
+            write.log(
+                "mailbox_password", "ok", subject_id=row.id, message="The vault has made the password",
+                evidence={"versions": [item.version for item in verifiers]},
+            )  # fmt: skip
+        return Wait(0, "VerifiersFetched")

@@ -1,0 +1,76 @@
+"""Before it is switched on, the instance is looked at: it is ours, behind our addresses, with its disk on our books."""
+
+from __future__ import annotations
+
+from services.provisioner.models import CloudResource
+from services.provisioner.ports import CloudInstance
+from services.provisioner.reconciler import tags
+from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Wait
+from services.provisioner.reconciler.work import Work
+from services.provisioner.steps.base import Step
+from shared.ids import new_id
+
+
+class Bind(Step):
+    name = "bind"
+    title = "Check that the server is ours"
+    condition = "InstanceBound"
+    needs = ("create_instance",)
+
+    async def run(self, work: Work) -> Outcome:
+        row = work.bound("instance")
+        instance = await work.ports.cloud.get_instance(work.server.zone, str(row.external_id))
+        expected = set(row.request["ip_ids"])
+        if tags.resource(row.id) not in instance.tags or set(instance.ip_ids) != expected:
+            return Fatal(
+                "BindMismatch",
+                "The data centre shows another server than the one we asked for. It stays switched off.",
+                evidence={
+                    "instance": instance.id,
+                    "ip_ids": list(instance.ip_ids),
+                    "expected": sorted(expected),
+                },
+            )
+        volumes = [one for one in work.known.resources if one.kind == "volume" and one.state == "bound"]
+        if {one.external_id for one in volumes} != set(instance.volume_ids):
+            await self._book_volumes(work, row, instance)
+            return Wait(0, "VolumesBooked")
+        for volume in volumes:
+            if not volume.details.get("tagged"):
+                return await self._tag(work, volume)
+        return Done(
+            f"{instance.id} with {len(volumes)} disk and {len(expected)} addresses",
+            {"instance": instance.id, "volumes": [one.external_id for one in volumes]},
+        )
+
+    async def _book_volumes(self, work: Work, row: CloudResource, instance: CloudInstance) -> None:
+        """A disk outlives its instance unless somebody deletes it: it gets a row of its own."""
+        known = {one.external_id for one in work.known.resources if one.kind == "volume"}
+        async with work.write() as write:
+            for index, volume_id in enumerate(instance.volume_ids):
+                if volume_id not in known:
+                    write.session.add(
+                        CloudResource(
+                            id=new_id("res"),
+                            workspace_id=row.workspace_id,
+                            server_id=row.server_id,
+                            kind="volume",
+                            slot=f"disk-{index}",
+                            zone=row.zone,
+                            attempt=row.attempt,
+                            request={},
+                            state="bound",
+                            external_id=volume_id,
+                            details={},
+                            intent_at=row.intent_at,
+                            bound_at=write.now,
+                        )
+                    )
+
+    async def _tag(self, work: Work, volume: CloudResource) -> Outcome:
+        wanted = tags.of(work.settings.environment, volume)
+        await work.ports.cloud.tag_volume(work.server.zone, str(volume.external_id), wanted)
+        async with work.write() as write:
+            stored = await write.session.get_one(CloudResource, volume.id)
+            stored.details = {**stored.details, "tagged": True}
+        return Wait(0, "VolumeTagged")

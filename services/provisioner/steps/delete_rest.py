@@ -1,0 +1,128 @@
+"""Disks, addresses and packet filter, one thing a pass. Gone already is gone."""
+
+from __future__ import annotations
+
+from services.provisioner.models import Address, CloudResource
+from services.provisioner.ports import CloudNotFound
+from services.provisioner.reconciler import tags
+from services.provisioner.reconciler.creation import forget
+from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
+from services.provisioner.reconciler.work import Work
+from services.provisioner.steps.base import Step
+from shared.bus import outbox
+from shared.contracts.provisioner_events import AddressReleased
+from shared.crashpoint import crashpoint
+
+LOOK_SECONDS = 0.5
+
+
+def booked(work: Work, kind: str) -> dict[str, CloudResource]:
+    """Rows of that kind which have something at the cloud, by its id."""
+    return {
+        row.external_id: row
+        for row in work.known.resources
+        if row.kind == kind and row.state == "bound" and row.external_id is not None
+    }
+
+
+class DeleteVolumes(Step):
+    """A disk survives its instance, and is in use for a moment after it."""
+
+    name = "delete_volumes"
+    title = "Delete the disks"
+    condition = "VolumesDeleted"
+    needs = ("delete_instance",)
+    deadline = 180.0
+
+    async def run(self, work: Work) -> Outcome:
+        zone, cloud = work.server.zone, work.ports.cloud
+        rows = booked(work, "volume")
+        listed = {one.id for one in await cloud.list_volumes(zone, tags.server(work.server.id))}
+        for volume_id in sorted(listed | set(rows)):
+            try:
+                if (await cloud.get_volume(zone, volume_id)).in_use:
+                    return Wait(LOOK_SECONDS, "Detaching", "A disk is still being detached.")
+                crashpoint("delete.volume.before")
+                await cloud.delete_volume(zone, volume_id)
+                crashpoint("delete.volume.after")
+            except CloudNotFound:
+                if volume_id not in rows:
+                    continue  # a list that lags behind
+            if volume_id in rows:
+                await forget(work, rows[volume_id])
+            return Wait(0, "VolumeDeleted")
+        return Done("No disk is left")
+
+
+class ReleaseAddresses(Step):
+    name = "release_addresses"
+    title = "Give the addresses back"
+    condition = "AddressesReleased"
+    needs = ("delete_instance",)
+    deadline = 180.0
+
+    async def run(self, work: Work) -> Outcome:
+        zone, cloud = work.server.zone, work.ports.cloud
+        rows = booked(work, "ip")
+        listed = {one.id for one in await cloud.list_ips(zone, tags.server(work.server.id))}
+        for ip_id in sorted(listed | set(rows)):
+            try:
+                crashpoint("delete.ip.before")
+                await cloud.release_ip(zone, ip_id)
+                crashpoint("delete.ip.after")
+            except CloudNotFound:
+                if ip_id not in rows:
+                    continue  # a list that lags behind
+            if ip_id in rows:
+                await self._forget(work, rows[ip_id])
+            return Wait(0, "AddressReleased")
+        return Done("No address is left")
+
+    async def _forget(self, work: Work, resource: CloudResource) -> None:
+        await forget(work, resource)
+        row = next((one for one in work.known.addresses if one.resource_id == resource.id), None)
+        if row is None:
+            return
+        async with work.write() as write:
+            stored = await write.session.get_one(Address, row.id)
+            stored.released_at = write.now
+            stored.version += 1
+            if stored.state != "burned":
+                stored.state = "released"
+            await outbox.emit(
+                write.session,
+                AddressReleased(
+                    workspace_id=stored.workspace_id,
+                    server_id=stored.server_id,
+                    address_id=stored.id,
+                    address=stored.address,
+                ),
+                subject=stored.id,
+                workspace_id=stored.workspace_id,
+                aggregate_version=stored.version,
+            )
+
+
+class DeleteSecurityGroup(Step):
+    name = "delete_security_group"
+    title = "Delete the packet filter"
+    condition = "SecurityGroupDeleted"
+    needs = ("delete_instance",)
+    deadline = 180.0
+
+    async def run(self, work: Work) -> Outcome:
+        zone, cloud = work.server.zone, work.ports.cloud
+        rows = booked(work, "security_group")
+        listed = {one.id for one in await cloud.list_security_groups(zone, tags.server(work.server.id))}
+        for group_id in sorted(listed | set(rows)):
+            try:
+                crashpoint("delete.security_group.before")
+                await cloud.delete_security_group(zone, group_id)
+                crashpoint("delete.security_group.after")
+            except CloudNotFound:
+                if group_id not in rows:
+                    continue  # a list that lags behind
+            if group_id in rows:
+                await forget(work, rows[group_id])
+            return Wait(0, "SecurityGroupDeleted")
+        return Done("No packet filter is left")

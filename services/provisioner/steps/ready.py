@@ -1,0 +1,82 @@
+"""Ready: everything that is promised has been proven. After that the refused addresses can go back."""
+
+from __future__ import annotations
+
+import contextlib
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.provisioner.models import Address
+from services.provisioner.ports import CloudNotFound
+from services.provisioner.reconciler.creation import forget
+from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
+from services.provisioner.reconciler.work import Work
+from services.provisioner.steps.base import Step
+from shared import audit
+from shared.contracts.provisioner_events import ServerReady
+from shared.crashpoint import crashpoint
+
+
+class Ready(Step):
+    """`ever_ready` is never taken back: mail lives there now, and nothing makes the server anew by itself."""
+
+    name = "ready"
+    title = "Ready"
+    condition = "Ready"
+    needs = ("self_test", "observe")
+
+    async def run(self, work: Work) -> Outcome:
+        first = not work.server.ever_ready
+        crashpoint("ready.before")
+        async with work.write() as write:
+            write.server.ever_ready = True
+            if first:
+                write.server.ready_at = write.now
+                await self._announce(work, write.session)
+                await write.emit(
+                    ServerReady(
+                        workspace_id=work.server.workspace_id,
+                        server_id=work.server.id,
+                        hostname=work.server.hostname,
+                        ipv4=work.address(4),
+                        ipv6=work.address(6),
+                        zone=work.server.zone,
+                    )
+                )
+        crashpoint("ready.after")
+        return Done(f"{work.server.hostname} is ready")
+
+    async def _announce(self, work: Work, session: AsyncSession) -> None:
+        for row in map(work.candidate, (4, 6)):
+            assert row is not None
+            (await session.get_one(Address, row.id)).state = "live"
+        await audit.record(
+            session,
+            workspace_id=work.server.workspace_id,
+            actor="provisioner",
+            action="provisioner.server.ready",
+            target=work.server.id,
+        )
+
+
+class ReleaseHeld(Step):
+    """Refused addresses, held until now so that the cloud could not offer them again."""
+
+    name = "release_held"
+    title = "Give back the refused addresses"
+    condition = "HeldReleased"
+    needs = ("ready",)
+
+    async def run(self, work: Work) -> Outcome:
+        held = [row for row in work.known.addresses if row.state == "burned" and row.released_at is None]
+        if not held:
+            return Done("No address is held")
+        row = held[0]
+        resource = next(one for one in work.known.resources if one.id == row.resource_id)
+        with contextlib.suppress(CloudNotFound):  # gone is what we want
+            await work.ports.cloud.release_ip(work.server.zone, str(resource.external_id))
+        await forget(work, resource)
+        async with work.write() as write:
+            stored = await write.session.get_one(Address, row.id)
+            stored.released_at = write.now
+        return Wait(0, "Released")

@@ -1,0 +1,136 @@
+"""One IPv4 and one IPv6 are reserved before there is a server, so that a refused address costs no rebuild.
+
+A refused address is held, not given back: the cloud would offer it again within seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_network
+from typing import Any, Literal
+
+from services.provisioner.models import Address, CloudResource
+from services.provisioner.ports import CloudIp
+from services.provisioner.reconciler.creation import Recipe, make
+from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome
+from services.provisioner.reconciler.work import Work, Write
+from services.provisioner.steps.base import Step
+from shared.bus import outbox
+from shared.contracts.provisioner_events import AddressReserved
+from shared.ids import new_id
+
+FAMILIES: tuple[Literal[4, 6], ...] = (4, 6)
+HOUR = 3600.0
+
+
+class ReserveAddresses(Step):
+    name = "reserve_addresses"
+    title = "Reserve addresses"
+    condition = "AddressesReserved"
+    deadline = 120.0
+
+    def satisfied(self, work: Work) -> bool:
+        return super().satisfied(work) and all(work.candidate(family) for family in FAMILIES)
+
+    async def run(self, work: Work) -> Outcome:
+        for family in FAMILIES:
+            if work.candidate(family) is None:
+                return await self._reserve(work, family)
+        return Done(
+            f"{work.address(4)} and {work.address(6)}", {"ipv4": work.address(4), "ipv6": work.address(6)}
+        )
+
+    async def _reserve(self, work: Work, family: Literal[4, 6]) -> Outcome:
+        refused = [row for row in work.known.addresses if row.family == family and row.state == "burned"]
+        attempt = len([row for row in work.known.addresses if row.family == family]) + 1
+        if attempt > work.settings.address_attempts:
+            return Fatal(
+                "AddressesRefused",
+                f"{len(refused)} addresses in a row were on blacklists. We have stopped here, before a server "
+                "was started.",
+                "Cancel, or choose another zone; our operators have been told.",
+                after=HOUR,
+                evidence={"refused": [row.address for row in refused]},
+            )
+        slot = f"v{family}-{attempt}"
+        if refused and work.resource("ip", slot) is None:
+            await self._tell(work, refused[-1])
+        zone, cloud = work.server.zone, work.ports.cloud
+
+        async def call(_: dict[str, Any], tags: Sequence[str]) -> CloudIp:
+            return await cloud.reserve_ip(zone, family, tags)
+
+        return await make(
+            work,
+            Recipe(
+                kind="ip",
+                slot=slot,
+                request={"family": family},
+                call=call,
+                find=partial(cloud.list_ips, zone),
+                identify=lambda ip: (ip.id, ip.tags),
+                details=lambda ip: ip.model_dump(mode="json", exclude={"tags", "created_at"}),
+                on_bound=partial(_address_of, family=family, attempt=attempt),
+            ),
+        )
+
+    async def _tell(self, work: Work, refused: Address) -> None:
+        """The step log says which lists refused which address, before the next one is reserved."""
+        lists = ", ".join(sorted(str(item["blacklist"]) for item in refused.listings))
+        async with work.write() as write:
+            write.log(
+                "check_reputation",
+                "retrying",
+                attempt=refused.attempt,
+                error_class="listed",
+                message=f"{refused.address} is on {lists}. It is held, and another one reserved.",
+                evidence={"address": refused.address, "listings": refused.listings},
+            )
+
+
+def host_of(ip: CloudIp) -> str:
+    """What mail will leave from: the IPv4, or the first host of the IPv6 prefix."""
+    if ip.address is not None:
+        return ip.address
+    if ip.prefix is None:
+        raise ValueError(f"{ip.id} has neither address nor prefix")
+    return str(ip_network(ip.prefix)[1])
+
+
+async def _address_of(
+    write: Write, resource: CloudResource, ip: CloudIp, *, family: Literal[4, 6], attempt: int
+) -> None:
+    address = Address(
+        id=new_id("adr"),
+        workspace_id=resource.workspace_id,
+        server_id=resource.server_id,
+        resource_id=resource.id,
+        family=family,
+        attempt=attempt,
+        address=host_of(ip),
+        ipam_id=ip.ipam_id,
+        state="checking",
+        version=1,
+        asked_at=write.now,
+    )
+    write.session.add(address)
+    await ask_reputation(write, address)
+
+
+async def ask_reputation(write: Write, address: Address) -> None:
+    """Announces the address; whoever keeps reputations answers with `reputation.address.checked.v1`."""
+    await outbox.emit(
+        write.session,
+        AddressReserved(
+            workspace_id=address.workspace_id,
+            server_id=address.server_id,
+            address_id=address.id,
+            address=address.address,
+            family=6 if address.family == 6 else 4,
+            attempt=address.attempt,
+        ),
+        subject=address.id,
+        workspace_id=address.workspace_id,
+        aggregate_version=address.version,
+    )

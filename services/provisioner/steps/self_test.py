@@ -1,0 +1,52 @@
+"""The server is probed from outside, row by row. One row that fails and the server is not Ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.provisioner.ports import TestRow
+from services.provisioner.reconciler.outcomes import Done, Outcome, Retry
+from services.provisioner.reconciler.work import Work
+from services.provisioner.steps.base import Step
+
+LAYERS = ("encryption", "authentication", "dns", "hardening", "compliance")
+
+
+class SelfTest(Step):
+    name = "self_test"
+    title = "Test the server from outside"
+    condition = "SmtpVerified"
+    needs = ("certificates", "publish_names", "reverse_names", "webmail_key", "forget_user_data")
+    deadline = 300.0
+    recheck = True
+    guards_ready = True
+
+    async def run(self, work: Work) -> Outcome:
+        server = work.server
+        rows = await work.ports.self_test.run(
+            server_id=server.id,
+            hostname=server.hostname,
+            ipv4=work.address(4),
+            ipv6=work.address(6),
+            host=work.host_address(),
+            facts=server.facts or {},
+        )
+        found = {"rows": [row.model_dump(mode="json") for row in rows]}
+        failed = [row for row in rows if not row.ok]
+        missing = [layer for layer in LAYERS if layer not in {row.layer for row in rows}]
+        if failed or missing:
+            return Retry("self_test", _said(failed, missing), _said(failed, missing), evidence=found)
+        return Done(f"{len(rows)} checks passed", found)
+
+
+def _said(failed: Sequence[TestRow], missing: Sequence[str]) -> str:
+    parts = [row.title or row.id for row in failed]
+    parts += [f"no evidence for {layer}" for layer in missing]
+    return "Failed: " + "; ".join(parts)
+
+
+def rows_of(evidence: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the last run, from the condition's evidence."""
+    rows = evidence.get("rows", [])
+    return list(rows) if isinstance(rows, list) else []

@@ -1,0 +1,22 @@
+"""The key with which this host, and no other, accepts the panel's webmail sign-ins."""
+
+from __future__ import annotations
+
+from services.provisioner.reconciler.outcomes import Done, Outcome
+from services.provisioner.reconciler.work import Work
+from services.provisioner.steps.base import Step
+
+
+class WebmailKey(Step):
+    name = "webmail_key"
+    title = "Set up webmail sign-in"
+    condition = "WebmailKeySet"
+    needs = ("install",)
+
+    async def run(self, work: Work) -> Outcome:
+        server = work.server
+        given = await work.ports.vault.webmail_key(server.workspace_id, server.id, server.hostname)
+        await work.ports.host.set_webmail_key(work.host_address(), given.key, given.version)
+        async with work.write() as write:
+            write.server.webmail_key_version = given.version
+        return Done("The host holds its sign-in key", {"version": given.version})
