@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ EVERYTHING = (
     "provider_tokens.write",
     "provider_tokens.read",
 )
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Returns when the condition holds; TimeoutError after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (it is another process's state)
+            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -204,8 +212,3 @@ async def vault(keys: Keys, trust: Trust, service_database: ServiceDatabases) ->
         )
     await app.state.database.dispose()
     await worker.dispose()
-
-
-@pytest.fixture
-def minutes() -> Any:
-    return lambda count: timedelta(minutes=count)

@@ -84,21 +84,27 @@ def new_root_key(now: datetime) -> RootKey:
 def load(path: Path) -> Keyring:
     """Reads the file, refusing one that anybody but this process's own uid can read (checked on the open file)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise KeyringUnsafe(f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyringUnsafe(f"{path} is not a plain file")
-        if status.st_uid != os.geteuid():
-            raise KeyringUnsafe(f"{path} belongs to uid {status.st_uid}, this process is uid {os.geteuid()}")
-        if status.st_mode & 0o077:
-            raise KeyringUnsafe(
-                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}; others could read it. chmod 0600 it, "
-                "and replace the root keys if somebody did read them"
-            )
-        return parse(file.read())
+    try:
+        _check(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            return parse(file.read())
+    finally:
+        os.close(descriptor)
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyringUnsafe(f"{path} is not a plain file")
+    if status.st_uid != os.geteuid():
+        raise KeyringUnsafe(f"{path} belongs to uid {status.st_uid}, this process is uid {os.geteuid()}")
+    if status.st_mode & 0o077:
+        raise KeyringUnsafe(
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}; others could read it. chmod 0600 it, "
+            "and replace the root keys if somebody did read them"
+        )
 
 
 def parse(content: bytes) -> Keyring:
