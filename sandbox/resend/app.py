@@ -23,9 +23,8 @@ from sandbox.resend.books import Books, Document
 
 RECIPIENTS_MAX = 50
 KEY_MAX = 256
-FIELDS = frozenset(
-    ["from", "to", "subject", "html", "text", "cc", "bcc", "reply_to", "headers", "attachments", "tags", "scheduled_at", "topic_id", "template"]
-)
+MAIL_FIELDS = {"from", "to", "subject", "html", "text", "cc", "bcc", "reply_to", "headers"}
+FIELDS = MAIL_FIELDS | {"attachments", "tags", "scheduled_at", "topic_id", "template"}
 _ADDRESS = re.compile(r"^[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+$")
 _TAG = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
 
@@ -43,7 +42,7 @@ class ResendError(Exception):
 
 
 def create_app(books: Books, faults: Faults, key: SecretStr, *, domain: str) -> Starlette:
-    """The ASGI application; mails are taken from addresses of `domain` (the one that is verified) only."""
+    """The ASGI application; mails are taken from addresses at `domain`, which is verified, and below it."""
 
     def authorised(request: Request) -> None:
         header = request.headers.get("authorization", "")
@@ -122,7 +121,7 @@ def _mail(body: bytes, domain: str) -> Document:
         raise ResendError(
             422, "validation_error", "Invalid `from` field. The email address needs to be a valid one"
         )
-    if sender.rpartition("@")[2].lower() != domain:
+    if not f".{sender.rpartition('@')[2].lower()}".endswith(f".{domain}"):
         message = (
             f"The {sender.rpartition('@')[2]} domain is not verified. Please, add and verify your domain"
         )
