@@ -1,0 +1,4 @@
+from services.dns.models import Base
+from shared.db.migrate import run
+
+run(Base.metadata)

@@ -1,0 +1,1 @@
+"""Plans for customers' zones: computed, shown, approved, applied once."""

@@ -1,0 +1,1 @@
+"""One file per vendor, behind the protocols of ports.py."""

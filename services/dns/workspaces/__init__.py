@@ -1,0 +1,1 @@
+"""What becomes of a workspace's names when it ends."""

@@ -1,0 +1,1 @@
+"""Customers' zones: proof of control, and what the worker does in them."""
