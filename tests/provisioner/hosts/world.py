@@ -20,6 +20,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TypeVar
 
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from sandbox.acme import AcmeServer
@@ -31,7 +32,14 @@ from sandbox.hosts.surroundings import Surroundings
 from sandbox.net import AddressRange, Namespace
 from sandbox.tls import Authority
 from services.provisioner.hosts.cloud_init import one_time_host_key, render_user_data
-from services.provisioner.hosts.desired import DkimSelectors, HostDesired, HostFacts
+from services.provisioner.hosts.desired import (
+    DkimSelectors,
+    DomainOnHost,
+    HostDesired,
+    HostFacts,
+    MailboxDesired,
+    MailboxVerifier,
+)
 from services.provisioner.hosts.driver import SshHost
 from services.provisioner.hosts.port import HostAddress, HostError, HostUnreachable, InstallStatus
 from services.provisioner.hosts.ssh_authority import SshAuthority
@@ -165,6 +173,28 @@ class World:
         server.facts = facts
         return facts
 
+    async def add_domain(self, server: Server, name: str, mailboxes: dict[str, str]) -> HostFacts:
+        """A domain with mailboxes (address: password): on the host, in DNS, with its certificate."""
+        domain = DomainOnHost(domain_id=f"dom_{name}", name=name, dkim_selectors=SELECTORS)
+        boxes = [
+            MailboxDesired(
+                mailbox_id=f"mbx_{address}",
+                address=address,
+                verifiers=(MailboxVerifier(version=1, hash=argon2(password)),),
+            )
+            for address, password in mailboxes.items()
+        ]
+        server.desired = server.desired.model_copy(
+            update={
+                "generation": server.desired.generation + 1,
+                "domains": (*server.desired.domains, domain),
+                "mailboxes": (*server.desired.mailboxes, *boxes),
+            }
+        )
+        facts = await self.ssh.apply(server.address, server.desired)
+        await self.publish_domain(server, name, facts)
+        return facts
+
     async def publish_domain(self, server: Server, name: str, facts: HostFacts) -> None:
         """Everything a sending domain needs in its own zone."""
         if not self.tree.has_zone(f"{name}."):
@@ -193,6 +223,11 @@ async def when_reachable(call: Callable[[], Awaitable[Answer]], seconds: float =
             if time.monotonic() > ends:
                 raise
             await asyncio.sleep(0.1)
+
+
+def argon2(password: str) -> str:
+    """A verifier as the vault makes it, with less memory so that tests stay quick."""
+    return PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
 
 
 @contextlib.asynccontextmanager
@@ -240,6 +275,11 @@ async def _hold(directory: Path, count: int, image: str) -> None:
                 )
             if status.state == "ok":
                 await made.publish(server)
+                print(await made.ssh.certificates(server.address), flush=True)
+                name = f"example-{server.hostname[8]}.test"
+                applied = time.monotonic()
+                facts = await made.add_domain(server, name, {f"alice@{name}": "secret-a", f"bob@{name}": "secret-b"})
+                print(f"apply {time.monotonic() - applied:.1f} s", facts.mailboxes, flush=True)
                 print(await made.ssh.certificates(server.address), flush=True)
         print(f"all after {time.monotonic() - clock:.1f} s", flush=True)
         _describe(directory, made, key, servers)

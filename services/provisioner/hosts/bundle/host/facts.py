@@ -43,8 +43,8 @@ def mailbox_versions(address: str) -> list[int] | None:
         answer = json.loads(said)
     except ValueError:
         return None
-    entry = answer[0] if isinstance(answer, list) else answer.get(address, answer)
-    versions = entry.get("sc_versions")
+    fields = {entry.get("field"): entry.get("value") for entry in answer}
+    versions = fields.get("sc_versions")
     if versions is None:
         return None
     return [int(number) for number in versions.removeprefix("v").split("-") if number]
