@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -10,9 +12,10 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.identity.internal import HEADER, InternalVerifier
+from shared.identity.internal import GATEWAY, HEADER, InternalVerifier
+from shared.identity.model import Identity
 from shared.identity.tokens import TokenRejected
-from shared.ids import new_id
+from shared.ids import id_pattern, new_id
 from shared.observability.logging import get_logger
 from shared.observability.trace import trace
 from shared.web.problems import internal_error, problem
@@ -23,6 +26,7 @@ REQUESTS = Counter(
 SECONDS = Histogram(
     "sc_http_request_seconds", "Seconds until the response ended", ["service", "method", "route"]
 )
+_REQUEST_ID = re.compile(id_pattern("req"))
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _log = get_logger("access")
@@ -76,8 +80,8 @@ class _Exchange:
                 identity = self._verifier.verify(tokens[0]) if len(tokens) == 1 else None
                 if identity is None:
                     raise TokenRejected("more than one identity header")
-                state["identity"] = identity
-                self._request_id = identity.request_id or self._request_id
+                self._request_id = identity.request_id or self._request_id_of(identity) or self._request_id
+                state["identity"] = replace(identity, request_id=self._request_id)
             except TokenRejected as error:
                 rejected = True
                 _log.warning("identity rejected", reason=error.reason)
@@ -86,6 +90,11 @@ class _Exchange:
         with trace(traceparent), structlog.contextvars.bound_contextvars(request_id=self._request_id):
             await self._serve(rejected)
             self._record()
+
+    def _request_id_of(self, identity: Identity) -> str | None:
+        """The gateway's tokens outlive a request, so it sends the request id beside them; from others it is noise."""
+        told = Request(self._scope).headers.get("x-request-id", "")
+        return told if identity.issuer == GATEWAY and _REQUEST_ID.match(told) else None
 
     async def _serve(self, rejected: bool) -> None:
         try:
