@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from services.provisioner.ports import CloudInstance, CloudNotFound
 from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.creation import forget
@@ -19,10 +21,9 @@ async def instances(work: Work) -> list[CloudInstance]:
     found = {one.id: one for one in await cloud.list_instances(zone, tags.server(work.server.id))}
     row = work.resource("instance")
     if row is not None and row.external_id is not None and row.external_id not in found:
-        try:
+        # Neither in the list nor by its id: gone, and the tombstone looks twice more.
+        with contextlib.suppress(CloudNotFound):
             found[row.external_id] = await cloud.get_instance(zone, row.external_id)
-        except CloudNotFound:
-            pass  # not in the list and not by its id: gone, and the tombstone looks twice more
     return [found[key] for key in sorted(found)]
 
 

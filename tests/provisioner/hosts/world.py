@@ -278,7 +278,9 @@ async def _hold(directory: Path, count: int, image: str) -> None:
                 print(await made.ssh.certificates(server.address), flush=True)
                 name = f"example-{server.hostname[8]}.test"
                 applied = time.monotonic()
-                facts = await made.add_domain(server, name, {f"alice@{name}": "secret-a", f"bob@{name}": "secret-b"})
+                facts = await made.add_domain(
+                    server, name, {f"alice@{name}": "secret-a", f"bob@{name}": "secret-b"}
+                )
                 print(f"apply {time.monotonic() - applied:.1f} s", facts.mailboxes, flush=True)
                 print(await made.ssh.certificates(server.address), flush=True)
         print(f"all after {time.monotonic() - clock:.1f} s", flush=True)

@@ -35,7 +35,7 @@ def upgrade() -> None:
 
 def _protect() -> None:
     """The API asks; only the worker makes servers, observes, and writes what happened."""
-    app = {
+    app: dict[str, str | tuple[str, ...]] = {
         "subscription": WRITE,
         "server": ("select", "update"),
         "cloud_resource": READ,

@@ -1,0 +1,25 @@
+"""A stage per test, on the module's database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fixtures.database import ServiceDatabases
+from tests.fixtures.identity import Trust
+from tests.provisioner.stage import Stage
+
+TABLES = (
+    "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, subscription, "
+    "proven_zone, stripe_event, sweep_finding, workspace_deletion, outbox, inbox, idempotency_key"
+)
+
+
+@pytest.fixture
+async def stage(service_database: ServiceDatabases, trust: Trust) -> AsyncIterator[Stage]:
+    database = service_database("provisioner")
+    database.postgres.psql(f"truncate {TABLES} restart identity cascade", database.name)
+    made = Stage.build(trust, database)
+    yield made
+    await made.database.dispose()

@@ -1,0 +1,324 @@
+"""The rest of the world behind the ports: hosts, the vault, the payment provider, the self-test; and a way to reach all
+of it from another process, so that it survives the worker's death."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretBytes
+
+from services.provisioner.hosts.desired import (
+    CertificateFacts,
+    DkimFacts,
+    HostDesired,
+    HostFacts,
+    MailboxFacts,
+    TlsFacts,
+)
+from services.provisioner.hosts.port import (
+    CertificatesResult,
+    HostAddress,
+    HostCommandFailed,
+    HostError,
+    HostKeyChanged,
+    HostUnreachable,
+    InstallStatus,
+)
+from services.provisioner.ports import (
+    CheckoutSession,
+    PaidInvoice,
+    PaymentError,
+    PaymentSubscription,
+    TestRow,
+    VaultUnavailable,
+    WebmailKey,
+)
+from shared.contracts.vault_api import Verifier
+from tests.provisioner.cloud import MemoryCloud
+
+PHC = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"
+LAYERS = ("encryption", "authentication", "dns", "hardening", "compliance")
+
+
+@dataclass
+class Machine:
+    """One booted machine."""
+
+    shown_key: str | None = None
+    prepared: str | None = None
+    runs: dict[str, int] = field(default_factory=dict)
+    desired: HostDesired | None = None
+    webmail_version: int | None = None
+
+
+class MemoryHosts:
+    """Hosts answer while an instance of their server runs. The first key they show is the one in the user data."""
+
+    def __init__(self, cloud: MemoryCloud) -> None:
+        self.cloud = cloud
+        self.machines: dict[str, Machine] = {}
+        self.fail: dict[str, list[HostError]] = {}
+        self.calls: Counter[str] = Counter()
+        self.install_polls = 1
+        self.installs_started: Counter[str] = Counter()
+        self.certificate_state = "valid"
+        self.forget_mailboxes = False
+
+    def _machine(self, method: str, host: HostAddress) -> Machine:
+        self.calls[method] += 1
+        if self.fail.get(method):
+            raise self.fail[method].pop(0)
+        running = [
+            one
+            for one in self.cloud.living("instance")
+            if f"sc-srv:{host.server_id}" in one.tags and self.cloud._instance(one).state == "running"
+        ]
+        if not running:
+            raise HostUnreachable("no route")
+        machine = self.machines.setdefault(host.server_id, Machine())
+        if machine.shown_key is None:
+            data = self.cloud.user_data.get(running[0].id, b"").decode()
+            machine.shown_key = next(
+                line.split(":", 1)[1].strip() for line in data.splitlines() if "ed25519_public:" in line
+            )
+        if machine.shown_key != host.pinned_host_key:
+            raise HostKeyChanged("another key")
+        return machine
+
+    async def first_contact(self, host: HostAddress) -> str:
+        machine = self._machine("first_contact", host)
+        machine.prepared = (
+            machine.prepared
+            or "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        )
+        return machine.prepared
+
+    async def adopt_host_key(self, host: HostAddress, new_public_key: str) -> None:
+        self.calls["adopt_host_key"] += 1
+        machine = self.machines[host.server_id]
+        if machine.shown_key == new_public_key:
+            return
+        machine = self._machine("adopt_host_key", host)
+        if machine.prepared != new_public_key:
+            raise HostCommandFailed("adopt-host-key", "bad_request", "not prepared")
+        machine.shown_key = new_public_key
+
+    async def upload_and_start_install(
+        self, host: HostAddress, run_id: str, desired: HostDesired
+    ) -> InstallStatus:
+        machine = self._machine("upload_and_start_install", host)
+        if run_id not in machine.runs:
+            machine.runs[run_id] = 0
+            machine.desired = desired
+            self.installs_started[host.server_id] += 1
+        return InstallStatus(run_id=run_id, state="running")
+
+    async def install_status(self, host: HostAddress, run_id: str) -> InstallStatus:
+        machine = self._machine("install_status", host)
+        if run_id not in machine.runs:
+            return InstallStatus(run_id=run_id, state="unknown")
+        machine.runs[run_id] += 1
+        state = "ok" if machine.runs[run_id] > self.install_polls else "running"
+        return InstallStatus(run_id=run_id, state=state, bundle_version="b1")
+
+    def _facts(self, host: HostAddress, machine: Machine) -> HostFacts:
+        desired = machine.desired
+        assert desired is not None
+        return HostFacts(
+            server_id=host.server_id,
+            hostname=desired.hostname,
+            generation=desired.generation,
+            bundle_version="b1",
+            tls=TlsFacts(
+                current_spki_sha256="a" * 64,
+                next_spki_sha256="b" * 64,
+                serving_spki_sha256="a" * 64,
+                certificate_sha256="c" * 64,
+                issuer="Test",
+                not_after=datetime.now(UTC) + timedelta(days=90),
+                self_signed=False,
+                chain_verifies=True,
+            ),
+            dkim=tuple(
+                DkimFacts(domain=one.name, selector=selector, algorithm=algorithm, public_key_b64="QUJD")
+                for one in desired.domains
+                for selector, algorithm in (
+                    (one.dkim_selectors.rsa, "rsa"),
+                    (one.dkim_selectors.ed25519, "ed25519"),
+                )
+            ),
+            mailboxes=()
+            if self.forget_mailboxes
+            else tuple(
+                MailboxFacts(
+                    mailbox_id=one.mailbox_id,
+                    address=one.address,
+                    version=max((v.version for v in one.verifiers), default=0),
+                    verified=True,
+                )
+                for one in desired.mailboxes
+            ),
+            ssh_host_key=machine.shown_key or "",
+            debian_version="13.1",
+        )
+
+    async def apply(self, host: HostAddress, desired: HostDesired) -> HostFacts:
+        machine = self._machine("apply", host)
+        if machine.desired is not None and desired.generation < machine.desired.generation:
+            raise HostCommandFailed("apply", "stale_generation", "older")
+        machine.desired = desired
+        return self._facts(host, machine)
+
+    async def facts(self, host: HostAddress) -> HostFacts:
+        return self._facts(host, self._machine("facts", host))
+
+    async def certificates(self, host: HostAddress, *, retry_now: bool = False) -> CertificatesResult:
+        machine = self._machine("certificates", host)
+        assert machine.desired is not None
+        names = [machine.desired.hostname, *(one.name for one in machine.desired.domains)]
+        return CertificatesResult(
+            certificates=tuple(
+                CertificateFacts(
+                    name=name,
+                    names=(name,),
+                    state=self.certificate_state,
+                    issuer="Test CA",
+                    not_after=datetime.now(UTC) + timedelta(days=90),
+                )
+                for name in names
+            )
+        )
+
+    async def set_webmail_key(self, host: HostAddress, key: SecretBytes, version: int) -> None:
+        self._machine("set_webmail_key", host).webmail_version = version
+
+
+class MemoryVault:
+    def __init__(self) -> None:
+        self.made: Counter[str] = Counter()
+        self.away = 0
+
+    async def mailbox_verifiers(
+        self, workspace_id: str, server_id: str, mailbox_id: str, address: str
+    ) -> tuple[Verifier, ...]:
+        if self.away:
+            self.away -= 1
+            raise VaultUnavailable("away")
+        self.made[mailbox_id] += 1
+        return (Verifier(version=1, state="pending", hash=PHC),)
+
+    async def webmail_key(self, workspace_id: str, server_id: str, hostname: str) -> WebmailKey:
+        return WebmailKey(version=1, key=SecretBytes(b"k" * 43))
+
+
+class MemoryBilling:
+    def __init__(self) -> None:
+        self.ended: Counter[str] = Counter()
+        self.invoices: dict[str, PaidInvoice] = {}
+        self.subscriptions: dict[str, PaymentSubscription] = {}
+        self.sessions: list[dict[str, Any]] = []
+        self.away = 0
+
+    async def create_checkout(self, **request: Any) -> CheckoutSession:
+        if self.away:
+            self.away -= 1
+            raise PaymentError("no answer", retryable=True)
+        self.sessions.append(request)
+        number = len(self.sessions)
+        return CheckoutSession(id=f"cs_test_{number}", url=f"https://pay.test/pay/cs_test_{number}")
+
+    async def invoice(self, invoice_id: str) -> PaidInvoice:
+        if self.away:
+            self.away -= 1
+            raise PaymentError("no answer", retryable=True)
+        return self.invoices[invoice_id]
+
+    async def subscription(self, subscription_id: str) -> PaymentSubscription:
+        return self.subscriptions[subscription_id]
+
+    async def end_subscription(self, subscription_id: str) -> None:
+        self.ended[subscription_id] += 1
+
+
+class MemorySelfTest:
+    """All rows pass, unless their id is in `broken`, or their layer in `dropped`."""
+
+    def __init__(self) -> None:
+        self.broken: set[str] = set()
+        self.dropped: set[str] = set()
+        self.runs = 0
+
+    async def run(self, *, hostname: str, facts: Mapping[str, Any], **_: Any) -> list[TestRow]:
+        self.runs += 1
+        return [
+            TestRow(
+                id=f"{layer}.one", layer=layer, title=f"One of {layer}", ok=f"{layer}.one" not in self.broken
+            )
+            for layer in LAYERS
+            if layer not in self.dropped
+        ]
+
+
+class Outside:
+    """Everything that is not ours, in one place."""
+
+    def __init__(self) -> None:
+        self.cloud = MemoryCloud()
+        self.host = MemoryHosts(self.cloud)
+        self.vault = MemoryVault()
+        self.billing = MemoryBilling()
+        self.self_test = MemorySelfTest()
+
+    async def serve(self, socket: Path) -> asyncio.Server:
+        """Makes every method callable over a unix socket."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            size = int.from_bytes(await reader.readexactly(4))
+            port, method, args, kwargs = pickle.loads(await reader.readexactly(size))  # noqa: S301 (own process)
+            try:
+                reply: Any = (True, await getattr(getattr(self, port), method)(*args, **kwargs))
+            except Exception as error:
+                reply = (False, (type(error), error.args, error.__dict__))
+            body = pickle.dumps(reply)
+            writer.write(len(body).to_bytes(4) + body)
+            await writer.drain()
+            writer.close()
+
+        return await asyncio.start_unix_server(answer, str(socket))
+
+
+class Remote:
+    """One port of an `Outside` in another process."""
+
+    def __init__(self, socket: Path, port: str) -> None:
+        self._socket = socket
+        self._port = port
+
+    def __getattr__(self, method: str) -> Any:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            reader, writer = await asyncio.open_unix_connection(str(self._socket))
+            body = pickle.dumps((self._port, method, args, kwargs))
+            writer.write(len(body).to_bytes(4) + body)
+            await writer.drain()
+            size = int.from_bytes(await reader.readexactly(4))
+            ok, value = pickle.loads(await reader.readexactly(size))  # noqa: S301 (own process)
+            writer.close()
+            if ok:
+                return value
+            kind, arguments, state = value
+            error = kind.__new__(kind, *arguments)
+            error.args = arguments
+            error.__dict__.update(state)
+            raise error
+
+        return call
