@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import ssl
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -125,7 +125,7 @@ def shell(endpoints: dict[str, Any], wanted: str, argv: list[str]) -> int:
         print(ask(endpoints, "POST", f"/hosts/{server['id']}/console", {"argv": argv})["stdout"], end="")
         return 0
     pid = ask(endpoints, "GET", f"/hosts/{server['id']}/pid")["pid"]
-    os.execvp("nsenter", ["nsenter", f"--target={pid}", "--all", "--", "/bin/bash", "-l"])  # noqa: S606
+    return subprocess.call(["nsenter", f"--target={pid}", "--all", "--", "/bin/bash", "-l"])
 
 
 def main() -> int:
