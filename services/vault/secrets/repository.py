@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -37,17 +37,6 @@ async def in_use(session: AsyncSession, owner_kind: str, owner_id: str, field: s
         )
         .order_by((Secret.state == "current").desc(), Secret.version.desc())
         .limit(1)
-    )
-
-
-async def latest_version(session: AsyncSession, owner_kind: str, owner_id: str, field: str) -> int:
-    return (
-        await session.scalar(
-            select(func.max(Secret.version)).where(
-                Secret.owner_kind == owner_kind, Secret.owner_id == owner_id, Secret.field == field
-            )
-        )
-        or 0
     )
 
 

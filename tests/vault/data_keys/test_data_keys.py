@@ -10,6 +10,7 @@ import pytest
 
 from services.vault import metrics
 from services.vault.app import create_app
+from services.vault.data_keys import repository
 from services.vault.data_keys.service import MOST_ENCRYPTIONS
 from services.vault.secret_bytes import SecretBytes
 from services.vault.wiring import build_resources
@@ -105,6 +106,49 @@ async def test_writers_at_the_same_time_replace_it_once(vault: Vault) -> None:
     )
     await asyncio.gather(*(workspace.mailbox(f"m{n}@example-a.test") for n in range(8)))
     assert await keys(vault, workspace) == [(1, "decrypt_only", MOST_ENCRYPTIONS), (2, "active", 8)]
+
+
+async def test_a_version_retired_while_it_is_taken_is_not_used(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = vault.workspace()
+    await workspace.mailbox()
+    count = repository.count_encryption
+
+    async def too_late(session: Any, scope: str, number: int) -> bool:
+        monkeypatch.setattr(repository, "count_encryption", count)
+        await repository.retire(session, scope, number)
+        return await count(session, scope, number)
+
+    monkeypatch.setattr(repository, "count_encryption", too_late)
+    mailbox_id = await workspace.mailbox("late@example-a.test")
+    assert await keys(vault, workspace) == [(1, "decrypt_only", 1), (2, "active", 1)]
+    assert (await reveal(workspace, mailbox_id)).status_code == 200
+
+
+async def test_a_version_started_by_another_while_waiting_is_taken_over(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = vault.workspace()
+    await workspace.mailbox()
+    active = repository.active
+
+    async def not_yet_seen(_: Any, __: str) -> None:
+        monkeypatch.setattr(repository, "active", active)
+
+    monkeypatch.setattr(repository, "active", not_yet_seen)
+    await workspace.mailbox("late@example-a.test")
+    assert await keys(vault, workspace) == [(1, "active", 2)]
+
+
+async def test_the_platform_has_a_scope_of_its_own(vault: Vault) -> None:
+    data_keys = vault.resources.mailboxes._store._data_keys
+    async with vault.worker_database.transaction(workspace_id="platform") as session:
+        made = await data_keys.for_encryption(session, "platform")
+        assert await data_keys.for_decryption(session, "platform", made.version) == made.key
+    workspace = vault.workspace()
+    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
+        assert await repository.active(session, "platform") is None
 
 
 async def test_a_wrapped_key_of_another_workspace_opens_nothing(vault: Vault) -> None:
