@@ -85,21 +85,19 @@ class Story:
     async def post(self) -> Post:
         """Mail clients' view: the resolver and the root of the certificate authority of the sandbox."""
         if self._post is None:
-            root = await self.world.call("GET", "/acme/roots")
-            self._post = Post(self.world.endpoints["resolver"], "\n".join(root["pem"]))
+            self._post = Post(self.world.endpoints["resolver"], await self.world.acme_root())
         return self._post
 
     async def browser(self) -> Browser:
         """A fresh browser, without cookies."""
-        root = await self.world.call("GET", "/acme/roots")
-        return Browser(self.world.endpoints["resolver"], "\n".join(root["pem"]))
+        return Browser(self.world.endpoints["resolver"], await self.world.acme_root())
 
     async def letter(self, address: str, mark: str) -> str:
         """The text of the newest mail to `address` at the Resend stand-in that contains `mark`."""
 
         async def look() -> str | None:
             found = await self.world.call("GET", f"/resend/messages?to={address}")
-            texts = [m.get("text") or m.get("html") or "" for m in found["items"]]
+            texts = [m.get("text") or m.get("html") or "" for m in found]
             return next((text for text in reversed(texts) if mark in text), None)
 
         return await until(f"a mail to {address} that contains {mark!r}", look)

@@ -49,8 +49,15 @@ class World:
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """One call of the control API; anything but success is an error."""
         answer = await self._client.request(method, path, json=body)
-        answer.raise_for_status()
+        if answer.is_error:
+            raise RuntimeError(f"the sandbox answered {answer.status_code} to {method} {path}: {answer.text}")
         return answer.json() if answer.content else None
+
+    async def acme_root(self) -> str:
+        """The PEM certificates that issue the hosts' certificates."""
+        answer = await self._client.get("/acme/root")
+        answer.raise_for_status()
+        return answer.text
 
     async def books(self, vendor: str) -> Any:
         """What the vendor's stand-in has on its books now."""

@@ -19,6 +19,7 @@ from sandbox.cloudflare.customers import Customers
 from sandbox.daemon import DaemonFailed
 from sandbox.faults import Faults
 from sandbox.hosts.apt_proxy import AptProxy
+from sandbox.hosts.console import create_router as create_console
 from sandbox.hosts.fleet import Hosts
 from sandbox.hosts.surroundings import Surroundings
 from sandbox.infrastructure import Infrastructure, Progress, stopwatch
@@ -125,6 +126,8 @@ class Sandbox:
             self.scaleway,
         )
         stripe_keys = Keys(keys.stripe_secret_key, keys.stripe_restricted_key)
+        control_app = control.create_app(wiring, keys.control_token)
+        control_app.include_router(create_console(self.hosts))
         apps: dict[str, Any] = {
             "scaleway": self.scaleway.app,
             "cloudflare": cloudflare.create_app(books, publisher, self.faults),
@@ -132,7 +135,7 @@ class Sandbox:
                 money, self.faults, stripe_keys, public_url=urls["stripe"], now=time.time
             ),
             "resend": resend.create_app(mails, self.faults, keys.resend_api_key, domain=PLATFORM_ZONE),
-            "control": control.create_app(wiring, keys.control_token),
+            "control": control_app,
         }
         for name, app in apps.items():
             await self.http.start(name, app)

@@ -10,7 +10,7 @@ BLACKLISTS_HIT = 2
 
 async def collect(story: Story) -> Evidence:
     a = story.a
-    offered = (await story.world.call("GET", "/scaleway/ip-pool"))[a.zone]["next"][0]
+    offered = (await story.world.call("GET", "/scaleway/ip-pool"))["next"][0]
     lists = [entry["zone"] for entry in (await story.world.call("GET", "/dnsbl")) if entry["tier"] == 1]
     for zone in lists[:BLACKLISTS_HIT]:
         await story.world.call("PUT", f"/dnsbl/{zone}/{offered}")

@@ -108,7 +108,7 @@ async def third_host(story: Story) -> Evidence:
 
     async def reply() -> dict[str, Any] | None:
         found = await story.world.call("GET", "/mail/outside/messages")
-        return next((m for m in found["items"] if m["subject"].startswith("Re: Question")), None)
+        return next((m for m in found if m["subject"].startswith("Re: Question")), None)
 
     report = next(
         (part for part in bounce.walk() if part.get_content_type() == "message/delivery-status"), None

@@ -21,10 +21,8 @@ from infra.local.postgres import PostgresCluster
 from infra.local.processes import Process
 from infra.local.rabbitmq import RabbitNode
 from infra.local.state import State
+from sandbox.settings import PLATFORM_ZONE
 from services.dns.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, without
-
-# Our own zone in the sandbox: servers are named below it.
-PLATFORM_ZONE = "sendchief.test"
 
 # Who signs internal tokens, and which process holds the key. The API of a service and its worker share a name
 # towards others only where both call somebody.
@@ -234,7 +232,7 @@ class Services:
         return file.read_text()
 
     def _reputation(self) -> list[Row]:
-        lists = {"SC_BLACKLISTS_FILE": str(self.layout.sandbox / "blacklists.toml")}
+        lists = {"SC_BLACKLISTS_FILE": self.endpoints["blacklists_file"]}
         return [self._api("reputation", lists), self._worker("reputation", lists)]
 
     def _gateway(self) -> Row:

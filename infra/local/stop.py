@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from infra.local import processes
 from infra.local.accounts import UIDS
 from infra.local.stack import Stack
+from sandbox.net import AddressRange, Namespace
 from sandbox.net.cgroups import Cgroup
 
 
@@ -22,6 +24,8 @@ def down(stack: Stack) -> None:
         list(pool.map(lambda name: processes.stop(stack.layout, name), names))
     with stack.progress.step("the outside world (servers shut down cleanly)"):
         processes.stop(stack.layout, "sandbox", 60)
+        # After a crash its servers and daemons still run; they are found by the namespace's name alone.
+        asyncio.run(Namespace(stack.layout.id, AddressRange(0), stack.layout.sandbox / "run").down())
     with stack.progress.step("RabbitMQ and PostgreSQL"):
         stack.rabbit.stop()
         stack.postgres.stop()
