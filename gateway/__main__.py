@@ -1,0 +1,43 @@
+"""`python -m gateway`: serves on the unix socket `SC_SOCKET` until SIGTERM."""
+
+from __future__ import annotations
+
+import uvicorn
+import uvloop
+
+from gateway.app import Gateway
+from gateway.settings import GatewaySettings
+from shared.observability.logging import configure_logging
+from shared.web.serve import listen
+
+
+async def serve(settings: GatewaySettings) -> None:
+    listener = listen(settings.socket, settings.socket_mode)
+    config = uvicorn.Config(
+        Gateway(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        http="httptools",
+        loop="none",
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_keep_alive=75,
+    )
+    try:
+        await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        listener.close()
+        settings.socket.unlink(missing_ok=True)
+
+
+def main() -> None:
+    settings = GatewaySettings()
+    configure_logging("gateway", settings.log_level)
+    uvloop.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The gateway as an ASGI application: wiring, its own few routes, and the outermost frame of every request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.authenticate import AccessTokens, ApiKeys
+from gateway.authority import Authority, Snapshot
+from gateway.documentation import Documentation
+from gateway.mint import Minter
+from gateway.pipeline import Pipeline, Trail
+from gateway.pool import ServiceDown
+from gateway.proxy import Broken, ClientGone
+from gateway.replies import complete, plain_problem, refusal
+from gateway.routes import RouteTable
+from gateway.settings import GatewaySettings
+from gateway.stream import AuthorityStream
+from gateway.upstreams import Upstreams
+from shared.bus.supervise import pause, supervise
+from shared.clock import SystemClock
+from shared.errors import DomainError
+from shared.identity import TokenSigner
+from shared.ids import new_id
+from shared.observability.logging import get_logger
+
+REQUESTS = Counter("sc_gateway_requests_total", "Requests by route and status", ["method", "route", "status"])
+SECONDS = Histogram("sc_gateway_seconds", "Seconds until the answer ended", ["method", "route"])
+FRESH = Gauge("sc_gateway_authority_fresh", "1 while memberships are known without asking")
+KEY_REFRESH_SECONDS = 60.0
+_log = get_logger("access")
+
+
+class Gateway:
+    """`start` and `stop` are called by the ASGI lifespan, or by tests."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.table = RouteTable.load(settings.permissions_file)
+        self.upstreams = Upstreams(settings)
+        self.authority = Authority(silence_seconds=settings.silence_seconds)
+        self.tokens = AccessTokens(settings.public_url, self.upstreams.access_keys)
+        keys = ApiKeys(self.authority, self.upstreams.introspect)
+        signer = TokenSigner.from_pem(settings.identity_key_file.read_bytes(), "gateway", clock=SystemClock())
+        self.documentation = Documentation(self.table, self.upstreams.document)
+        self.pipeline = Pipeline(
+            settings,
+            self.table,
+            self.authority,
+            self.tokens,
+            keys,
+            Minter(signer, self.table),
+            self.upstreams,
+        )
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        stream = AuthorityStream(self.settings, self.authority, self._snapshot)
+        work = {"keys": self._refresh_keys, "documentation": self._check_documentation}
+        if self.settings.amqp_url is not None:
+            work["authority stream"] = stream.run
+        self._tasks = [
+            asyncio.create_task(supervise(name, run, self._stop), name=name) for name, run in work.items()
+        ]
+
+    async def stop(self) -> None:
+        self._stop.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.upstreams.aclose()
+
+    async def _snapshot(self) -> Snapshot:
+        return Snapshot.parse(await self.upstreams.memberships())
+
+    async def _refresh_keys(self) -> None:
+        """Keys are also fetched when a token names an unknown one; this makes a withdrawn one go."""
+        while True:
+            await self.tokens.refresh()
+            await asyncio.sleep(KEY_REFRESH_SECONDS)
+
+    async def _check_documentation(self) -> None:
+        while not await self.documentation.check():
+            await pause(self._stop, 2.0)
+        await self._stop.wait()
+
+    # -- ASGI ----------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "GET" and scope["path"] in _OWN:
+            response = await getattr(self, _OWN[scope["path"]])()
+            await _reply(response, [], new_id("req"), scope, receive, send)
+            return
+        trail = Trail(request_id=new_id("req"))
+        started = time.perf_counter()
+        status = await self._answer(scope, receive, send, trail)
+        self._record(scope, trail, status, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> int:
+        """The status that was sent; 499 when the caller hung up, 502 when an answer broke off midway."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            return await self.pipeline.run(scope, receive, noting, trail)
+        except DomainError as error:
+            response = refusal(error, trail.request_id)
+        except ServiceDown as error:
+            _log.warning("service down", service=trail.route and trail.route.service, reason=error.reason)
+            response = plain_problem(
+                503, "unavailable", "Temporarily unavailable", "A component that this needs does not answer.",
+                trail.request_id, headers={"Retry-After": "2"},
+            )  # fmt: skip
+        except ClientGone:
+            return 499
+        except Broken as error:
+            _log.warning(
+                "answer broke off", service=trail.route and trail.route.service, reason=error.args[0]
+            )
+            return 502  # the server closes the connection when an answer has been left unfinished
+        except Exception:  # the outermost frame: logged in full here, and nothing of it leaves
+            _log.exception("unexpected failure", request_id=trail.request_id)
+            if begun:
+                return 500
+            response = plain_problem(
+                500, "internal", "Something went wrong on our side",
+                "It has been logged under the instance given here.", trail.request_id,
+            )  # fmt: skip
+        await _reply(response, trail.extra, trail.request_id, scope, receive, send)
+        return response.status_code
+
+    def _record(self, scope: Scope, trail: Trail, status: int, seconds: float) -> None:
+        route = trail.route.path if trail.route else "unmatched"
+        REQUESTS.labels(scope["method"], route, str(status)).inc()
+        SECONDS.labels(scope["method"], route).observe(seconds)
+        _log.info(
+            "request",
+            request_id=trail.request_id,
+            method=scope["method"],
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            subject=trail.principal.subject if trail.principal else None,
+            workspace_id=trail.workspace_id,
+            client_ip=trail.client_ip,
+        )
+
+    # -- own routes ----------------------------------------------------------------------------------------
+
+    async def healthz(self) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self) -> Response:
+        """Ready while tokens can be checked, memberships are known, and no service contradicts the table."""
+        checks = {
+            "keys": "ok" if self.tokens.ready else "failed",
+            "authority": "ok" if self.authority.fresh else "failed",
+            "routes": "failed" if self.documentation.state == "failed" else "ok",
+        }
+        ready = all(state == "ok" for state in checks.values())
+        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+    async def metrics(self) -> Response:
+        FRESH.set(self.authority.fresh)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(self) -> Response:
+        with contextlib.suppress(ServiceDown):
+            await self.documentation.load()
+        return JSONResponse(self.documentation.document)
+
+    async def docs(self) -> Response:
+        with contextlib.suppress(ServiceDown):
+            await self.documentation.load()
+        page = self.documentation.page()
+        return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})
+
+
+_OWN = {
+    "/healthz": "healthz",
+    "/readyz": "readyz",
+    "/metrics": "metrics",
+    "/v1/openapi.json": "openapi",
+    "/v1/docs": "docs",
+}
+
+
+async def _reply(
+    response: Response,
+    extra: Sequence[tuple[bytes, bytes]],
+    request_id: str,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Sends an answer of our own with the headers that every answer carries."""
+    names = {name for name, _ in response.raw_headers}
+    added = complete(list(extra), request_id)
+    if b"cache-control" not in names:
+        added.append((b"cache-control", b"no-store"))
+    response.raw_headers += [(name, value) for name, value in added if name not in names]
+    await response(scope, receive, send)

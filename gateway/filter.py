@@ -1,0 +1,115 @@
+"""What a request has to look like before anything else is asked: one spelling, bounded, unambiguous."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MAX_TARGET_BYTES: Final = 2048
+MAX_HEADERS: Final = 64
+MAX_HEADER_BYTES: Final = 16 * 1024
+_PATH = re.compile(rb"(/[A-Za-z0-9._~-]+)+")
+_QUERY = re.compile(rb"[A-Za-z0-9._~%+=&:,/?@!$'()*;-]*")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(00|0[aAdD])")
+_SINGLE = frozenset(
+    {
+        b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding", b"idempotency-key",
+        b"if-match", b"last-event-id", b"x-sc-csrf", b"origin", b"traceparent", b"stripe-signature",
+    }
+)  # fmt: skip
+TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_METHOD_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the request goes no further."""
+
+    status: int
+    code: str
+    detail: str
+
+
+def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Refused | None:
+    """None when the request may go on. Nothing is decoded or repaired here."""
+    if len(raw_path) + len(query) > MAX_TARGET_BYTES:
+        return Refused(414, "target_too_long", f"Path and query may have {MAX_TARGET_BYTES} bytes.")
+    if not _PATH.fullmatch(raw_path) or b"/." in raw_path:
+        return Refused(
+            400, "bad_path", "Write the path plainly: no dots, escapes, parameters or empty parts."
+        )
+    if not _QUERY.fullmatch(query) or _BAD_ESCAPE.search(query):
+        return Refused(400, "bad_query", "The query holds characters that have to be percent-encoded.")
+    names = [part.partition(b"=")[0] for part in query.split(b"&")] if query else []
+    if len(set(names)) != len(names):
+        return Refused(400, "repeated_parameter", "Each query parameter may be given once.")
+    return _check_headers(headers, max_body)
+
+
+def _check_headers(headers: Headers, max_body: int) -> Refused | None:
+    if (
+        len(headers) > MAX_HEADERS
+        or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES
+    ):
+        return Refused(431, "headers_too_large", "Send fewer and shorter headers.")
+    seen: set[bytes] = set()
+    for name, value in headers:
+        if name in _SINGLE:
+            if name in seen:
+                return Refused(400, "repeated_header", f"{name.decode('latin-1')} may be given once.")
+            seen.add(name)
+        if name in _METHOD_OVERRIDES:
+            return Refused(400, "method_override", "Use the method itself.")
+        if name == b"content-length" and (not value.isdigit() or int(value) > max_body):
+            return Refused(413, "too_large", f"A body may have {max_body} bytes.")
+    if b"content-length" in seen and b"transfer-encoding" in seen:
+        return Refused(400, "ambiguous_length", "Give Content-Length or Transfer-Encoding, not both.")
+    return None
+
+
+def client_ip(headers: Headers) -> str | None:
+    """The address that nginx saw: the last one in X-Forwarded-For, which nginx sets and nobody else can."""
+    for name, value in headers:
+        if name == b"x-forwarded-for":
+            text = value.rpartition(b",")[2].strip().decode("latin-1")
+            try:
+                return str(ipaddress.ip_address(text))
+            except ValueError:
+                return None
+    return None
+
+
+FORWARDED: Final = frozenset(
+    {
+        b"accept", b"accept-language", b"content-type", b"idempotency-key", b"if-match", b"if-none-match",
+        b"last-event-id", b"origin", b"sec-fetch-site", b"stripe-signature", b"user-agent", b"x-sc-csrf",
+    }
+)  # fmt: skip
+"""The only request headers that reach a service. Whatever else a caller invents about himself stops here."""
+
+
+def forwarded(headers: Headers, cookie: str | None) -> list[tuple[bytes, bytes]]:
+    """Headers to pass on: those above, less any that `Connection` names, and the one cookie that the route has."""
+    named = {
+        token.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    kept = [(name, value) for name, value in headers if name in FORWARDED and name not in named]
+    if cookie is not None:
+        wanted = cookie.encode()
+        for name, value in headers:
+            if name != b"cookie":
+                continue
+            for part in value.split(b";"):
+                key, _, content = part.strip().partition(b"=")
+                if key == wanted and len(content) <= 512:
+                    kept.append((b"cookie", wanted + b"=" + content))
+                    return kept
+    return kept

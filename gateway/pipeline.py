@@ -1,0 +1,247 @@
+"""From a request to a decision: filter, route, caller, role, permission, rate. Forwards what passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from starlette.types import Receive, Scope, Send
+
+from gateway import filter as request_filter
+from gateway.authenticate import AccessTokens, ApiKeys, bearer, is_api_key
+from gateway.authority import Authority
+from gateway.authorize import Decision, Principal, decide
+from gateway.mint import Minter
+from gateway.proxy import Exchange
+from gateway.rate_limit import Buckets, Verdict
+from gateway.routes import Match, Route, RouteTable
+from gateway.settings import GatewaySettings
+from gateway.upstreams import Upstreams
+from shared.errors import (
+    DomainError,
+    Forbidden,
+    NotFound,
+    StepUpRequired,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
+from shared.observability.trace import new_traceparent
+
+FAILED_SIGN_IN_COST = 5
+
+
+class BadRequest(DomainError):
+    code = "bad_request"
+    title = "The request cannot be forwarded"
+
+    def __init__(self, refused: request_filter.Refused) -> None:
+        super().__init__(refused.detail)
+        self.status = refused.status  # type: ignore[misc]
+        self.code = refused.code  # type: ignore[misc]
+
+
+class MethodNotAllowed(DomainError):
+    status = 405
+    code = "method_not_allowed"
+    title = "This path has no such method"
+
+    def __init__(self, methods: frozenset[str]) -> None:
+        super().__init__()
+        self._allow = ", ".join(sorted(methods))
+
+    def headers(self) -> dict[str, str]:
+        return {"Allow": self._allow}
+
+
+class IdempotencyKeyMissing(DomainError):
+    status = 400
+    code = "idempotency_key_missing"
+    title = "This request needs an Idempotency-Key header"
+
+
+@dataclass(slots=True)
+class Trail:
+    """What became known of a request on its way, for the access line and for the headers of the answer."""
+
+    request_id: str
+    route: Route | None = None
+    principal: Principal | None = None
+    workspace_id: str | None = None
+    verdict: Verdict | None = None
+    client_ip: str | None = None
+    extra: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class Pipeline:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        table: RouteTable,
+        authority: Authority,
+        tokens: AccessTokens,
+        keys: ApiKeys,
+        minter: Minter,
+        upstreams: Upstreams,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self.table = table
+        self._authority = authority
+        self._tokens = tokens
+        self._keys = keys
+        self._minter = minter
+        self._upstreams = upstreams
+        self._now = now
+        self._signed_in = Buckets("caller", settings.rate_limit_signed_in)
+        self._public = Buckets("address", settings.rate_limit_public)
+
+    async def run(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> int:
+        """The status sent. Raises DomainError for what is refused, before anything was sent."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        trail.client_ip = request_filter.client_ip(headers)
+        match = self._route(scope, headers)
+        route = trail.route = match.route
+        by_name = dict(headers)
+        principal = trail.principal = await self._caller(route, by_name.get(b"authorization"), trail)
+        workspace_id = match.params.get("workspace_id")
+        role = await self._role(route, principal, workspace_id)
+        decision = decide(route, principal, workspace_id, role, int(self._now()))
+        if decision.refusal is not None:
+            raise _refusal(decision, route)
+        trail.workspace_id = workspace_id
+        self._limit(route, principal, trail)
+        if route.idempotency and b"idempotency-key" not in by_name:
+            raise IdempotencyKeyMissing(next_action="Send a fresh random value in Idempotency-Key.")
+        token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
+        exchange = self._exchange(scope, route, headers, token, trail)
+        return await self._upstreams.proxies[route.service].forward(exchange, receive, send)
+
+    def _route(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Match:
+        raw_path: bytes = scope["raw_path"]
+        refused = request_filter.check(
+            raw_path, scope["query_string"], headers, self._settings.max_body_bytes
+        )
+        if refused is not None:
+            raise BadRequest(refused)
+        match = self.table.match(scope["method"], raw_path.decode("ascii"))
+        if not isinstance(match, Match):
+            raise MethodNotAllowed(match) if match else NotFound()
+        return match
+
+    # -- who asks ------------------------------------------------------------------------------------------
+
+    async def _caller(self, route: Route, authorization: bytes | None, trail: Trail) -> Principal | None:
+        if route.access == "public":
+            return None
+        credential = bearer(authorization)
+        if credential is None:
+            raise Unauthenticated(
+                next_action="Send Authorization: Bearer with an access token or an API key."
+            )
+        if is_api_key(credential):
+            principal = await self._keys.principal(credential)
+        else:
+            principal = await self._tokens.principal(credential)
+        if principal is None or self._ended(principal):
+            self._count_failure(trail)
+            raise Unauthenticated(
+                "The access token or API key is not valid.", next_action="Sign in, or use another key."
+            )
+        return principal
+
+    def _ended(self, principal: Principal) -> bool:
+        return any(
+            identifier is not None and self._authority.ended(identifier)
+            for identifier in (principal.session_id, principal.key_id)
+        )
+
+    async def _role(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
+        """From the map while it can be trusted. Otherwise auth is asked, and nothing may be changed."""
+        if principal is None:
+            return None
+        if self._authority.fresh:
+            return self._authority.role(principal.account_id, workspace_id) if workspace_id else None
+        if route.method != "GET":
+            raise Unavailable("Rights cannot be checked for changes at the moment.", retry_after=5)
+        if principal.kind == "api_key":
+            # Nothing is cached now: the key was introspected for this very request, and its role came with it.
+            return principal.maker_role if principal.workspace_id == workspace_id else None
+        answer = await self._upstreams.introspect(
+            {
+                "kind": "session",
+                "session_id": principal.session_id,
+                "account_id": principal.account_id,
+                "workspace_id": workspace_id if workspace_id and _is_workspace_id(workspace_id) else None,
+            }
+        )
+        if answer.get("active") is not True:
+            raise Unauthenticated("The session has ended.", next_action="Sign in again.")
+        role = answer.get("role")
+        return str(role) if role is not None else None
+
+    # -- how much ------------------------------------------------------------------------------------------
+
+    def _limit(self, route: Route, principal: Principal | None, trail: Trail) -> None:
+        if principal is None:
+            trail.verdict = self._public.take(trail.client_ip, route.cost)
+        else:
+            trail.verdict = self._signed_in.take(principal.subject, route.cost)
+        trail.extra = trail.verdict.headers()
+        if not trail.verdict.allowed:
+            raise TooManyRequests(
+                "The limit of requests per minute is reached.", retry_after=trail.verdict.retry_after
+            )
+
+    def _count_failure(self, trail: Trail) -> None:
+        verdict = self._public.take(trail.client_ip, FAILED_SIGN_IN_COST)
+        if not verdict.allowed:
+            trail.extra = verdict.headers()
+            raise TooManyRequests("Too many failed sign-ins.", retry_after=verdict.retry_after)
+
+    # -- on its way ----------------------------------------------------------------------------------------
+
+    def _exchange(
+        self, scope: Scope, route: Route, headers: list[tuple[bytes, bytes]], token: bytes, trail: Trail
+    ) -> Exchange:
+        passed = request_filter.forwarded(headers, route.cookie)
+        traceparent = next((value for name, value in headers if name == b"traceparent"), None)
+        if traceparent is None or not request_filter.TRACEPARENT.fullmatch(traceparent):
+            traceparent = new_traceparent().encode()
+        passed += [
+            (b"x-sc-identity", token),
+            (b"x-request-id", trail.request_id.encode()),
+            (b"traceparent", traceparent),
+        ]
+        query: bytes = scope["query_string"]
+        length = next((value for name, value in headers if name == b"content-length"), None)
+        return Exchange(
+            method=scope["method"],
+            target=scope["raw_path"] + (b"?" + query if query else b""),
+            headers=passed,
+            content_length=int(length) if length is not None else None,
+            request_id=trail.request_id,
+            stream=route.stream,
+            cookies=route.service == "auth" and route.access != "workspace",
+            extra=trail.extra,
+        )
+
+
+def _is_workspace_id(text: str) -> bool:
+    return (
+        len(text) == 35 and text.startswith("ws_") and all(digit in "0123456789abcdef" for digit in text[3:])
+    )
+
+
+def _refusal(decision: Decision, route: Route) -> DomainError:
+    if decision.refusal == "unauthenticated":
+        return Unauthenticated()
+    if decision.refusal == "not_found":
+        return NotFound()
+    if decision.refusal == "step_up_required":
+        return StepUpRequired(max_age=route.step_up or 0)
+    if decision.missing is None:
+        return Forbidden("This is for signed-in people, not for keys.")
+    return Forbidden(f"This needs {decision.missing}.", next_action="Ask an owner of the workspace.")

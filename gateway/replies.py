@@ -1,0 +1,74 @@
+"""Answers of the gateway's own: problem documents as every service gives them, and the headers of every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from shared.errors import DomainError
+from shared.web.problems import not_found, problem, problem_of
+
+SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_OWN_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
+_DROPPED: Final = _OWN_NAMES | {
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade", b"server", b"date", b"x-request-id", b"x-sc-identity", b"x-powered-by",
+    b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-allow-headers",
+    b"access-control-allow-methods", b"access-control-expose-headers",
+}  # fmt: skip
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def public_headers(upstream: Iterable[tuple[bytes, bytes]], *, cookies: bool) -> Headers:
+    """What of a service's headers reaches the caller; cookies only from auth."""
+    headers = list(upstream)
+    named = {
+        token.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name not in _DROPPED and name not in named and (cookies or name != b"set-cookie")
+    ]
+    if not any(name == b"cache-control" for name, _ in kept):
+        kept.append((b"cache-control", b"no-store"))
+    return kept
+
+
+def complete(headers: Headers, request_id: str) -> Headers:
+    """Adds what every answer carries."""
+    return [*headers, *SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+
+
+def refusal(error: DomainError, request_id: str) -> Response:
+    return problem_of(error, request_id)
+
+
+def plain_problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **extra: Any,
+) -> Response:
+    return problem(status, code, title, detail, instance=request_id, headers=headers, **extra)
+
+
+def nothing_here() -> Response:
+    """Unknown route, foreign, unknown or deleted object: the same bytes as from any service."""
+    return not_found()
