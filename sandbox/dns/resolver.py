@@ -6,8 +6,8 @@ these names through. The same three lines, hints and anchor are what a server ne
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import signal
 from asyncio.subprocess import Process
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import dns.exception
 import dns.flags
 import dns.message
 
-from sandbox.daemon import until_ready
+from sandbox.daemon import DaemonFailed, until_ready
 from sandbox.net.addresses import RESOLVER
 from sandbox.net.namespace import Namespace
 
@@ -57,7 +57,9 @@ server:
   qname-minimisation: yes
   module-config: "validator iterator"
 remote-control:
-  control-enable: no
+  control-enable: yes
+  control-interface: "{directory}/unbound.ctl"
+  control-use-cert: no
 """
 
 
@@ -74,7 +76,6 @@ class Resolver:
         self._anchor = anchor
         self.address_v4 = namespace.addresses.v4_of(RESOLVER)
         self.address_v6 = namespace.addresses.v6_of(RESOLVER)
-        self._process: Process | None = None
 
     async def start(self) -> Process:
         """Start unbound and wait until it gives a validated answer for the root."""
@@ -92,16 +93,20 @@ class Resolver:
                 local_zones="\n".join(f'  local-zone: "{zone}" nodefault' for zone in LOCAL_ZONES),
             )
         )
-        process = self._process = await self._namespace.spawn(
+        process = await self._namespace.spawn(
             ["unbound", "-d", "-c", str(config)], log=self._log, cgroup="unbound"
         )
         await until_ready("unbound", process, self._log, self._validates)
         return process
 
-    def forget(self) -> None:
-        """Drop everything learned, validated keys included (SIGHUP, unbound(8))."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGHUP)
+    async def forget(self, zone: str) -> None:
+        """Drop everything learned at and below `zone`, validated keys included (`flush_zone`, unbound-control(8))."""
+        reader, writer = await asyncio.open_unix_connection(self._directory / "unbound.ctl")
+        with contextlib.closing(writer):
+            writer.write(f"UBCT1 flush_zone {zone}\n".encode())
+            answer = (await reader.read()).decode()
+        if not answer.startswith("ok"):
+            raise DaemonFailed(f"unbound refused to forget {zone}: {answer.strip()}")
 
     async def stop(self) -> None:
         """End the daemon."""

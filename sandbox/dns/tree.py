@@ -7,7 +7,7 @@ root and its key validates every answer, of zones made a moment ago too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ class Tree:
         self._server = server
         self._zones: set[str] = set()
         self._write = asyncio.Lock()
-        self.on_keys_changed: Callable[[], None] | None = None
-        """Called when a delegation that resolvers may have seen changed: their key caches are stale then."""
+        self.on_keys_changed: Callable[[str], Awaitable[None]] | None = None
+        """Called with a zone whose delegation changed: what resolvers remember of its keys is stale then."""
         self.hints_file = directory / "root.hints"
         self.anchor_file = directory / "root.key"
 
@@ -84,8 +84,9 @@ class Tree:
 
     async def delegate(self, name: str, *, secure: bool) -> None:
         """Write NS, and DS or its absence, of an own zone into its parent."""
-        await self._delegate(self._own(name), secure=secure)
-        self._keys_changed()
+        zone = self._own(name)
+        await self._delegate(zone, secure=secure)
+        await self._keys_changed(zone)
 
     async def _delegate(self, zone: str, *, secure: bool) -> None:
         digests = await self.ds(zone) if secure else []
@@ -114,7 +115,7 @@ class Tree:
         async with self._write:
             await self._server.call("DELETE", f"/zones/{_identifier(zone)}")
             self._zones.discard(zone)
-        self._keys_changed()
+        await self._keys_changed(zone)
 
     async def set_records(self, name: str, kind: str, values: Sequence[str], ttl: int = 60) -> None:
         """Replace the record set `name` `kind` in the zone that encloses it. Raises InvalidRecord, UnknownZone."""
@@ -179,9 +180,9 @@ class Tree:
             rest = rest.partition(".")[2] or ROOT
         return rest
 
-    def _keys_changed(self) -> None:
+    async def _keys_changed(self, zone: str) -> None:
         if self.on_keys_changed is not None:
-            self.on_keys_changed()
+            await self.on_keys_changed(zone)
 
     async def _keys(self, zone: str) -> list[dict[str, Any]]:
         keys: list[dict[str, Any]] = await self._server.call("GET", f"/zones/{_identifier(zone)}/cryptokeys")

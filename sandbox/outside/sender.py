@@ -38,8 +38,8 @@ class _Client(smtplib.SMTP):
         self._namespace = namespace
         self._source = source
         self._dialogue = dialogue
-        self._in_data = False
         super().__init__(local_hostname=hostname, timeout=TIMEOUT_SECONDS)
+        self._host = source  # smtplib names it in the TLS handshake, and we verify no name
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
