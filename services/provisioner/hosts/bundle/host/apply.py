@@ -14,6 +14,8 @@ from . import facts, files, keys
 from .bootstrap import PROGRAMS, STATE, Answer, Refused, locked, run
 
 HELD = STATE / "held.json"
+DIRTY = STATE / "dirty"
+"""There while files may be newer than what the services have read."""
 WEBMAIL_KEY = pathlib.Path("/etc/sendchief/sso/key.json")
 SELFTEST = pathlib.Path("/run/sc-selftest")
 SELFTEST_LONGEST = 1800
@@ -87,9 +89,25 @@ def publish_sites(domains: list[str]) -> bool:
     return changed
 
 
+def settle(effects: set[str]) -> None:
+    """Has everything reread that changed: the firewall first, the rest side by side."""
+    if "nftables" in effects:
+        EFFECTS["nftables"]()
+    if "units" in effects:
+        EFFECTS["units"]()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
+        for job in [pool.submit(EFFECTS[name]) for name in sorted(effects - {"nftables", "units"})]:
+            job.result()
+    if "rspamd" in effects:
+        facts.wait_for_port(11332)
+    DIRTY.unlink(missing_ok=True)
+
+
 def write_state(payload: dict[str, Any]) -> set[str]:
-    """Keys, files and tables of the payload; returns what has to be reread."""
+    """Keys, files and tables of the payload; returns what has to be reread: all, if the last time broke off."""
     desired = payload["desired"]
+    broke_off = DIRTY.exists()
+    DIRTY.touch()
     keys.ensure_all(desired)
     effects, _ = files.write_all(payload["files"])
     build_maps()
@@ -99,7 +117,7 @@ def write_state(payload: dict[str, Any]) -> set[str]:
     for path in gone:
         if path.startswith("/etc/sendchief/auth/"):
             pathlib.Path("/run/sc-sso/u", os.path.basename(path)).unlink(missing_ok=True)
-    return effects
+    return set(EFFECTS) if broke_off else effects
 
 
 def remember(payload: dict[str, Any]) -> None:
@@ -124,13 +142,7 @@ def apply_request(request: Answer, _payload: BinaryIO) -> Answer:
     with locked("state"):
         _guard(request)
         effects = write_state(request)
-        if "nftables" in effects:
-            EFFECTS["nftables"]()
-        with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-            for job in [pool.submit(EFFECTS[name]) for name in sorted(effects - {"nftables"})]:
-                job.result()
-        if "rspamd" in effects:
-            facts.wait_for_port(11332)
+        settle(effects)
         remember(request)
         return {"facts": facts.collect(held())}
 

@@ -171,19 +171,25 @@ def hostname(payload: dict[str, Any]) -> None:
     run("hostname", name)
 
 
-def services() -> None:
-    """One job queue for all: systemd starts them side by side."""
+def services(effects: set[str]) -> str:
+    """The first time all at once, by one job queue: systemd starts them side by side. Later only what changed."""
+    timers = ("sendchief-certificates.timer", "apt-daily.timer", "apt-daily-upgrade.timer")
+    run("systemctl", "enable", "--quiet", *SERVICES, *timers)
+    if apply.HELD.exists():
+        apply.settle(effects)
+        run("systemctl", "start", *SERVICES, *timers)
+        return ", ".join(sorted(effects)) or "nothing changed"
     run("systemctl", "daemon-reload")
     run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/sendchief.conf")
     run("/usr/lib/systemd/systemd-sysctl", check=False)
-    timers = ("sendchief-certificates.timer", "apt-daily.timer", "apt-daily-upgrade.timer")
-    run("systemctl", "enable", "--quiet", *SERVICES, *timers)
     run("nginx", "-t", "-q")
     run("sshd", "-t")
     run("systemctl", "restart", "systemd-journald")
-    run("systemctl", "start", *timers)
     run("systemctl", "restart", *SERVICES)
+    run("systemctl", "start", *timers)
     run("systemctl", "reload", "ssh")
+    apply.DIRTY.unlink(missing_ok=True)
+    return "all"
 
 
 def health() -> None:
@@ -218,8 +224,9 @@ def main(run_id: str, target: str) -> None:
             log.step("activate", lambda: activate(root))
             log.step("webmail", webmail)
             log.step("keys", lambda: keys.ensure_all(payload["desired"]))
-            log.step("files", lambda: ", ".join(sorted(apply.write_state(payload))))
-            log.step("services", services)
+            effects: set[str] = set()
+            log.step("files", lambda: effects.update(apply.write_state(payload)))
+            log.step("services", lambda: services(effects))
             log.step("health", health)
             apply.remember(payload)
             (root / "payload.json").unlink()
