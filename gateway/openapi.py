@@ -119,19 +119,30 @@ def _public(operation: Document, route: Route) -> Document:
 
 def _with_own_names(document: Document, service: str, taken: Mapping[str, Any]) -> Document:
     schemas: Document = document.get("components", {}).get("schemas", {})
-    renamed = {
-        name: f"{service.capitalize()}{name}"
-        for name, schema in schemas.items()
-        if name in taken and taken[name] != schema
-    }
-    if not renamed:
+    clashing = {name for name, schema in schemas.items() if name in taken and taken[name] != schema}
+    if not clashing:
         return document
+    while True:  # a schema that refers to a renamed one says something else now, too
+        touched = {name for name in schemas if name in taken and _refers(schemas[name], clashing)} - clashing
+        if not touched:
+            break
+        clashing |= touched
+    renamed = {name: f"{service.capitalize()}{name}" for name in clashing}
     document["components"]["schemas"] = {renamed.get(name, name): schema for name, schema in schemas.items()}
     references = {
         f"#/components/schemas/{old}": f"#/components/schemas/{new}" for old, new in renamed.items()
     }
     _rewrite(document, references)
     return document
+
+
+def _refers(node: Any, names: set[str]) -> bool:
+    if isinstance(node, dict):
+        target = node.get("$ref")
+        if isinstance(target, str) and target.rpartition("/")[2] in names:
+            return True
+        return any(_refers(value, names) for value in node.values())
+    return isinstance(node, list) and any(_refers(item, names) for item in node)
 
 
 def _rewrite(node: Any, references: Mapping[str, str]) -> None:

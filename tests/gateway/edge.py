@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,6 @@ class Edge:
     def person(
         self, account_id: str | None = None, *, signed_in_ago: int = 0, session_id: str | None = None
     ) -> dict[str, str]:
-        from datetime import UTC, datetime, timedelta
-
         token = self.tokens.issue(
             account_id=account_id or new_id("usr"),
             session_id=session_id or new_id("ses"),
@@ -100,23 +100,16 @@ async def served(app: App, socket: Path) -> AsyncIterator[None]:
     listener = listen(socket, 0o600)
     config = uvicorn.Config(app, log_config=None, lifespan="off", server_header=False, date_header=False)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
-    server.capture_signals = _no_signals  # type: ignore[method-assign]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: server.started)
         yield
     finally:
         server.should_exit = True
         server.force_exit = True
         await task
         listener.close()
-
-
-def _no_signals() -> Any:
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 def settings_for(trust: Trust, directory: Path, **fields: Any) -> GatewaySettings:

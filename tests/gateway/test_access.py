@@ -1,0 +1,415 @@
+"""Who gets in: tokens, keys, revocation, and what happens while the bus is silent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import random
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.authority import Snapshot
+from services.auth.access_tokens import AccessTokens
+from shared.clock import FixedClock, SystemClock
+from shared.contracts.auth_events import ApiKeyRevoked, Heartbeat, MembershipChanged, SessionRevoked
+from shared.identity import InternalVerifier, TokenSigner, generate_private_pem, public_pem_of
+from shared.ids import new_id
+from tests.fixtures.identity import Trust
+from tests.gateway.edge import ISSUER, Echo, Edge, edge, served
+
+KEY = "sc_live_abcdefgh_" + "k" * 32 + "_000000"
+
+
+@pytest.fixture
+async def stage(trust: Trust, tmp_path: Path) -> AsyncIterator[tuple[Edge, Echo]]:
+    echo = Echo()
+    async with (
+        served(echo, tmp_path / "auth.sock"),
+        served(echo, tmp_path / "provisioner.sock"),
+        edge(trust, tmp_path) as made,
+    ):
+        yield made, echo
+
+
+def partner(account: str, workspace: str, *scopes: str, role: str = "owner") -> dict[str, Any]:
+    return {
+        "active": True,
+        "account_id": account,
+        "role": role,
+        "workspace_id": workspace,
+        "key_id": new_id("key"),
+        "scopes": list(scopes),
+        "expires_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+    }
+
+
+def servers(workspace: str) -> str:
+    return f"/v1/workspaces/{workspace}/servers"
+
+
+async def test_the_service_is_told_who_asks_and_what_he_may(
+    stage: tuple[Edge, Echo], trust: Trust
+) -> None:
+    made, echo = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "member"})
+    headers = {**made.person(account), "X-Forwarded-For": "192.0.2.9"}
+    answer = await made.client.get(servers(workspace), headers=headers)
+    assert answer.status_code == 200
+    sent = echo.last_headers()
+    identity = InternalVerifier(trust.directory, "provisioner").verify(sent["x-sc-identity"])
+    assert (identity.subject, identity.workspace_id, identity.role) == (account, workspace, "member")
+    assert "servers.read" in identity.permissions
+    assert "credentials.export" not in identity.permissions
+    assert identity.client_ip == "192.0.2.9"
+    assert sent["x-request-id"] == answer.headers["x-request-id"]
+    assert "authorization" not in sent
+
+
+async def test_a_token_for_one_service_is_used_again_and_never_at_another(stage: tuple[Edge, Echo]) -> None:
+    made, echo = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "owner"})
+    headers = made.person(account)
+    seen = set()
+    for path in (servers(workspace), servers(workspace), f"/v1/workspaces/{workspace}/members"):
+        await made.client.get(path, headers=headers)
+        seen.add(echo.last_headers()["x-sc-identity"])
+    assert len(seen) == 2
+
+
+async def test_foreign_unknown_and_malformed_workspaces_and_routes_answer_the_same_bytes(
+    stage: tuple[Edge, Echo],
+) -> None:
+    made, echo = stage
+    account, mine, foreign = new_id("usr"), new_id("ws"), new_id("ws")
+    made.know({(account, mine): "owner", (new_id("usr"), foreign): "owner"})
+    answers = [
+        await made.client.get(path, headers=made.person(account))
+        for path in (
+            servers(foreign),
+            servers(new_id("ws")),
+            servers("ws_nonsense"),
+            "/v1/no/such/route",
+            f"/v1/workspaces/{foreign}",
+        )
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.content for answer in answers}) == 1
+    assert not echo.seen
+    names = [sorted(set(answer.headers) - {"ratelimit", "ratelimit-policy"}) for answer in answers]
+    assert all(item == names[0] for item in names)
+
+
+async def test_the_answer_to_a_foreign_workspace_is_the_services_own_404(stage: tuple[Edge, Echo]) -> None:
+    from shared.web.problems import not_found
+
+    made, _ = stage
+    made.know({})
+    answer = await made.client.get(servers(new_id("ws")), headers=made.person())
+    assert answer.content == bytes(not_found().body)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_key_reads_with_its_scope_and_cannot_write(stage: tuple[Edge, Echo], trust: Trust) -> None:
+    made, echo = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "owner"})
+    made.answers[KEY] = partner(account, workspace, "servers:read")
+    headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": "1"}
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    identity = InternalVerifier(trust.directory, "provisioner").verify(echo.last_headers()["x-sc-identity"])
+    assert identity.kind == "api_key"
+    assert identity.permissions == {"servers.read", "workspace.read"}
+    refused = await made.client.post(f"{servers(workspace)}/{new_id('srv')}/cancel", json={}, headers=headers)
+    assert refused.status_code == 403
+    assert (await made.client.get("/v1/me", headers=headers)).status_code == 403
+    assert (await made.client.get(servers(new_id("ws")), headers=headers)).status_code == 404
+    assert len(made.introspections) == 1
+
+
+async def test_a_key_dies_with_its_makers_membership(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "owner"})
+    made.answers[KEY] = partner(account, workspace, "servers:read")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    made.gateway.authority.apply(
+        MembershipChanged(workspace_id=workspace, account_id=account, role=None, sequence=1), 0.0
+    )
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 404
+
+
+async def test_what_is_revoked_is_refused_from_the_next_request_on(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")
+    made.know({(account, workspace): "owner"})
+    made.answers[KEY] = found = partner(account, workspace, "servers:read")
+    person, key = made.person(account, session_id=session), {"Authorization": f"Bearer {KEY}"}
+    for headers in (person, key):
+        assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    made.gateway.authority.apply(SessionRevoked(session_id=session, account_id=account, sequence=1), 0.0)
+    made.gateway.authority.apply(
+        ApiKeyRevoked(workspace_id=workspace, key_id=found["key_id"], sequence=2), 0.0
+    )
+    for headers in (person, key):
+        assert (await made.client.get(servers(workspace), headers=headers)).status_code == 401
+
+
+async def test_a_changed_role_counts_from_the_next_request_on(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "owner"})
+    path = f"/v1/workspaces/{workspace}/audit"
+    assert (await made.client.get(path, headers=made.person(account))).status_code == 200
+    made.gateway.authority.apply(
+        MembershipChanged(workspace_id=workspace, account_id=account, role="member", sequence=1), 0.0
+    )
+    assert (await made.client.get(path, headers=made.person(account))).status_code == 403
+
+
+async def test_without_a_heartbeat_reads_are_asked_for_and_changes_refused(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")
+    made.gateway.authority.load(Snapshot(0, {(account, workspace): "owner"}, frozenset()))
+    headers = {**made.person(account, session_id=session), "Idempotency-Key": "1"}
+    made.answers[session] = {"active": True, "account_id": account, "role": "owner", "workspace_id": workspace}
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    assert len(made.introspections) == 2
+    answer = await made.client.post(f"{servers(workspace)}/{new_id('srv')}/cancel", json={}, headers=headers)
+    assert answer.status_code == 503
+    made.answers[session] = {"active": False}
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 401
+    assert (await made.client.post("/v1/auth/signup", json={})).status_code == 200
+
+
+async def test_without_a_heartbeat_no_key_is_believed_from_memory(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "owner"})
+    made.answers[KEY] = partner(account, workspace, "servers:read")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    made.gateway.authority.doubt()
+    del made.answers[KEY]
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 401
+
+
+async def test_an_old_heartbeat_proves_nothing(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    made.gateway.authority.load(Snapshot(0, {}, frozenset()))
+    made.gateway.authority.apply(Heartbeat(sequence=0), 6.0)
+    assert not made.gateway.authority.fresh
+    made.gateway.authority.apply(Heartbeat(sequence=0), 4.0)
+    assert made.gateway.authority.fresh
+
+
+async def test_a_step_up_route_wants_a_fresh_sign_in(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace = new_id("usr"), new_id("ws")
+    made.know({(account, workspace): "owner"})
+    path = f"/v1/workspaces/{workspace}"
+    old = await made.client.request("DELETE", path, json={}, headers=made.person(account, signed_in_ago=400))
+    assert (old.status_code, old.json()["code"]) == (401, "step_up_required")
+    assert 'max_age="300"' in old.headers["www-authenticate"]
+    fresh = await made.client.request("DELETE", path, json={}, headers=made.person(account))
+    assert fresh.status_code == 200
+
+
+async def test_callers_are_slowed_down_with_headers_that_say_so(trust: Trust, tmp_path: Path) -> None:
+    echo = Echo()
+    async with (
+        served(echo, tmp_path / "auth.sock"),
+        edge(trust, tmp_path, rate_limit_signed_in=3, rate_limit_public=10) as made,
+    ):
+        made.know({})
+        person = made.person()
+        answers = [await made.client.get("/v1/me", headers=person) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert answers[0].headers["ratelimit-policy"] == '"caller";q=3;w=60'
+        assert answers[0].headers["ratelimit"].startswith('"caller";r=2;t=')
+        assert int(answers[3].headers["retry-after"]) >= 1
+        assert (await made.client.get("/v1/me", headers=made.person())).status_code == 200
+        bad = [await made.client.get("/v1/me", headers={"Authorization": "Bearer x"}) for _ in range(3)]
+        assert [answer.status_code for answer in bad] == [401, 401, 429]
+
+
+async def test_a_creating_request_needs_an_idempotency_key(stage: tuple[Edge, Echo]) -> None:
+    made, echo = stage
+    made.know({})
+    answer = await made.client.post("/v1/workspaces", json={"name": "x"}, headers=made.person())
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
+    assert not echo.seen
+
+
+async def test_a_wrong_method_says_which_are_right(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    answer = await made.client.options("/v1/workspaces", headers={"Origin": "https://evil.test"})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+# -- attack tokens -----------------------------------------------------------------------------------------------
+
+
+def b64(data: bytes | dict[str, Any]) -> str:
+    raw = json.dumps(data, separators=(",", ":")).encode() if isinstance(data, dict) else data
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def parts(token: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    head, body, signature = token.split(".")
+    pad = "=="
+    return (
+        json.loads(base64.urlsafe_b64decode(head + pad)),
+        json.loads(base64.urlsafe_b64decode(body + pad)),
+        signature,
+    )
+
+
+def attack_tokens(made: Edge, private_pem: bytes) -> dict[str, str]:
+    good = made.person()["Authorization"].removeprefix("Bearer ")
+    header, claims, signature = parts(good)
+    kid = header["kid"]
+    pem = public_pem_of(private_pem)
+    signer = TokenSigner(private_pem, kid, ISSUER)
+    base = {name: value for name, value in claims.items() if name not in ("iss", "iat", "exp")}
+
+    def hs(key: bytes, head: dict[str, Any]) -> str:
+        text = f"{b64(head)}.{b64(claims)}"
+        return f"{text}.{b64(hmac.digest(key, text.encode(), hashlib.sha256))}"
+
+    def signed(changes: dict[str, Any], *, typ: str = "at+jwt", ttl: int = 600, by: TokenSigner = signer) -> str:
+        return by.sign({**base, **changes}, typ=typ, ttl=ttl)
+
+    old = TokenSigner(private_pem, kid, ISSUER, clock=FixedClock(datetime.now(UTC) - timedelta(hours=1)))
+    future = TokenSigner(private_pem, kid, ISSUER, clock=FixedClock(datetime.now(UTC) + timedelta(hours=1)))
+    stranger = TokenSigner(generate_private_pem(), kid, ISSUER)
+    body = good.split(".")[1]
+    return {
+        "empty": "",
+        "dots": "..",
+        "alg none": f"{b64({**header, 'alg': 'none'})}.{body}.",
+        "alg None": f"{b64({**header, 'alg': 'None'})}.{body}.{signature}",
+        "hs256 with the public key": hs(pem, {**header, "alg": "HS256"}),
+        "hs256 under our header": hs(pem, header),
+        "rs256": f"{b64({**header, 'alg': 'RS256'})}.{body}.{signature}",
+        "no kid": f"{b64({'alg': 'ES256', 'typ': 'at+jwt'})}.{body}.{signature}",
+        "unknown kid": f"{b64({**header, 'kid': 'auth-0000000000000000'})}.{body}.{signature}",
+        "path kid": f"{b64({**header, 'kid': '../../dev/null'})}.{body}.{signature}",
+        "jku": f"{b64({**header, 'jku': 'https://evil.test/jwks'})}.{body}.{signature}",
+        "embedded jwk": f"{b64({**header, 'jwk': {'kty': 'EC'}})}.{body}.{signature}",
+        "crit": f"{b64({**header, 'crit': ['x'], 'x': 1})}.{body}.{signature}",
+        "b64 false": f"{b64({**header, 'b64': False})}.{body}.{signature}",
+        "header order": f"{b64(dict(reversed(header.items())))}.{body}.{signature}",
+        "header spaces": f"{b64(json.dumps(header).encode())}.{body}.{signature}",
+        "nested header": f"{b64(b'[' * 5000)}.{body}.{signature}",
+        "nested payload": f"{good.split('.')[0]}.{b64(b'[' * 5000)}.{signature}",
+        "payload changed": f"{good.split('.')[0]}.{b64({**claims, 'sub': new_id('usr')})}.{signature}",
+        "no signature": good.rpartition(".")[0] + ".",
+        "padded signature": good + "==",
+        "junk in the signature": good[:-10] + "!!!!" + good[-10:],
+        "trailing newline": good + "\n",
+        "four parts": good + ".x",
+        "zero signature": good.rpartition(".")[0] + "." + b64(b"\0" * 64),
+        "short signature": good.rpartition(".")[0] + "." + b64(b"\1" * 63),
+        "refresh as access": signed({}, typ="rt+jwt"),
+        "internal as access": signed({}, typ="svc+jwt"),
+        "invitation as access": signed({}, typ="invite+jwt"),
+        "other audience": signed({"aud": "other"}),
+        "audience list": signed({"aud": ["sendchief-api"]}),
+        "other issuer": TokenSigner(private_pem, kid, "https://evil.test").sign(base, typ="at+jwt", ttl=600),
+        "stranger's key": signed({}, by=stranger),
+        "expired": signed({}, by=old),
+        "not yet": signed({}, by=future),
+        "too long": signed({}, ttl=86400),
+        "exp as text": signed({"nbf": "0"}),
+        "nbf in the future": signed({"nbf": int(time.time()) + 600}),
+        "sub as number": signed({"sub": 1}),
+        "sub as list": signed({"sub": ["usr_1"]}),
+        "sub of another kind": signed({"sub": "root"}),
+        "sub injected": signed({"sub": "usr_1' or '1'='1"}),
+        "no session": signed({"sid": None}),
+        "huge": "a" * 9000 + ".b.c",
+        "latin": "é.è.à",
+        "an api key": "sc_live_x",
+        "basic": "dXNlcjpwYXNz",
+    }
+
+
+async def test_no_attack_token_gets_in(trust: Trust, tmp_path: Path) -> None:
+    echo = Echo()
+    private = generate_private_pem()
+    async with (
+        served(echo, tmp_path / "auth.sock"),
+        edge(trust, tmp_path, rate_limit_public=100_000) as made,
+    ):
+        made.tokens = AccessTokens(private, ISSUER, SystemClock())
+
+        async def keys() -> dict[str, bytes]:
+            from gateway.keys import keys_of
+
+            return keys_of(made.tokens.jwks())
+
+        made.gateway.tokens._fetch = keys
+        await made.gateway.tokens.refresh()
+        made.know({})
+        assert (await made.client.get("/v1/me", headers=made.person())).status_code == 200
+        tokens = attack_tokens(made, private)
+        assert len(tokens) >= 43
+        for name, token in tokens.items():
+            headers = [(b"authorization", b"Bearer " + token.encode("latin-1", "replace"))]
+            answer = await made.client.get("/v1/me", headers=headers)
+            assert answer.status_code == 401, name
+        assert len(echo.seen) == 1
+
+
+async def test_no_mutant_of_a_good_token_gets_in(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    made.know({})
+    good = made.person()["Authorization"].removeprefix("Bearer ").encode()
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ "
+    source = random.Random(7)
+    accepted = 0
+    for _ in range(4000):
+        position = source.randrange(len(good) + 1)
+        character = bytes([source.choice(alphabet)])
+        kind = source.randrange(3)
+        if kind == 0:
+            mutant = good[:position] + character + good[position + 1 :]
+        elif kind == 1:
+            mutant = good[:position] + character + good[position:]
+        else:
+            mutant = good[:position] + good[position + 1 :]
+        if mutant != good and await made.gateway.tokens.principal(mutant) is not None:
+            accepted += 1
+    assert accepted == 0
+    assert await made.gateway.tokens.principal(good) is not None
+
+
+async def test_a_new_key_is_found_without_a_failed_request_and_a_withdrawn_one_ends(
+    stage: tuple[Edge, Echo],
+) -> None:
+    made, _ = stage
+    made.know({})
+    before = made.person()
+    assert (await made.client.get("/v1/me", headers=before)).status_code == 200
+    made.tokens = AccessTokens(generate_private_pem(), ISSUER, SystemClock())
+
+    async def keys() -> dict[str, bytes]:
+        from gateway.keys import keys_of
+
+        return keys_of(made.tokens.jwks())
+
+    made.gateway.tokens._fetch = keys
+    made.gateway.tokens._fetched_at = float("-inf")
+    assert (await made.client.get("/v1/me", headers=made.person())).status_code == 200
+    assert (await made.client.get("/v1/me", headers=before)).status_code == 401
