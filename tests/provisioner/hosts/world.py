@@ -23,14 +23,12 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from pydantic import SecretStr
 
-from sandbox.acme import AcmeServer
-from sandbox.dns import AuthoritativeServer, Resolver, Tree
 from sandbox.dns.records import reverse_name
 from sandbox.hosts.fleet import Hosts
 from sandbox.hosts.instance import Instance
 from sandbox.hosts.surroundings import Surroundings
-from sandbox.net import AddressRange, Namespace
-from sandbox.tls import Authority
+from sandbox.infrastructure import Infrastructure
+from sandbox.settings import SandboxSettings
 from services.provisioner.hosts.cloud_init import one_time_host_key, render_user_data
 from services.provisioner.hosts.desired import (
     DkimSelectors,
@@ -70,45 +68,42 @@ class Server:
 
 
 class World:
-    def __init__(self, directory: Path, addresses: AddressRange, namespace: Namespace) -> None:
-        self.addresses = addresses
-        self.namespace = namespace
-        logs = directory / "log"
-        logs.mkdir(parents=True, exist_ok=True)
-        self.authority = SshAuthority(SshAuthority.generate(), SystemClock())
+    """The outside world and the control plane's way into it."""
+
+    def __init__(self, directory: Path, outside: Infrastructure, authority_key: SecretStr) -> None:
+        self.infrastructure = outside
+        self.addresses = outside.addresses
+        self.tree = outside.tree
+        self.acme = outside.acme
+        self.authority = SshAuthority(authority_key, SystemClock())
         self.ssh = SshHost(self.authority)
-        self.pdns = AuthoritativeServer(namespace, directory / "pdns", logs / "pdns.log")
-        self.tree = Tree(self.pdns, directory / "pdns")
-        self.resolver = Resolver(
-            namespace,
-            directory / "unbound",
-            logs / "unbound.log",
-            hints=self.tree.hints_file,
-            anchor=self.tree.anchor_file,
+        self.surroundings = Surroundings(
+            root_hints=outside.tree.hints_file.read_text(), trust_anchor=outside.tree.anchor_file.read_text()
         )
-        self.ca = Authority(directory / "ca")
-        self.acme = AcmeServer(namespace, directory / "acme", logs / "pebble.log", authority=self.ca)
-        self.surroundings = Surroundings()
+        self.trust_acme()
         self.hosts = Hosts(
-            directory / "hosts", namespace, IMAGES, self.surroundings, log_dir=logs, progress=lambda _: None
+            directory / "hosts",
+            outside.namespace,
+            IMAGES,
+            self.surroundings,
+            log_dir=directory / "log",
+            progress=lambda _: None,
         )
 
-    async def start(self) -> None:
-        await self.pdns.start()
-        await self.tree.plant([IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:5c::/48")])
-        await self.tree.create_zone(PLATFORM_ZONE)
-        await self.resolver.start()
-        await self.acme.start(self.tree, self.resolver)
-        self.surroundings.root_hints = self.tree.hints_file.read_text()
-        self.surroundings.trust_anchor = self.tree.anchor_file.read_text()
-        self.trust_acme()
+    def certificate_authorities(self) -> list[str]:
+        outside = self.infrastructure
+        return [outside.authority.ca_file.read_text(), outside.acme.root_file.read_text()]
 
     def trust_acme(self) -> None:
-        self.surroundings.certificates = [self.ca.ca_file.read_text(), self.acme.root_file.read_text()]
+        """Servers trust the ACME server's present root from their next boot on."""
+        self.surroundings.certificates = self.certificate_authorities()
 
     async def boot(self, number: int, image: str = "golden") -> Server:
         """A fresh machine with our user data, powered on; not yet set up. Its names are in DNS at once."""
-        server_id = "srv_" + hashlib.sha256(f"{self.namespace.identifier}{number}".encode()).hexdigest()[:32]
+        server_id = (
+            "srv_"
+            + hashlib.sha256(f"{self.infrastructure.namespace.identifier}{number}".encode()).hexdigest()[:32]
+        )
         hostname = f"s{number:08x}.mx.sendchief.test"
         v4, v6 = self.addresses.vps_v4()[number], self.addresses.vps_v6_prefix(number + 1)[1]
         instance = await self.hosts.create(
@@ -231,33 +226,28 @@ def argon2(password: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def world(directory: Path) -> AsyncIterator[World]:
+async def world(directory: Path, authority_key: SecretStr | None = None) -> AsyncIterator[World]:
     """Up, and gone again with everything in it."""
     identifier = "h" + hashlib.sha256(str(directory).encode()).hexdigest()[:7]
-    addresses = await AddressRange.claim(owner=directory, own_device=f"sc-{identifier}")
-    namespace = Namespace(identifier, addresses, directory / "run")
-    await namespace.down()
+    outside = await Infrastructure.claim(SandboxSettings(directory=directory, identifier=identifier))
     try:
-        await namespace.up()
-        made = World(directory, addresses, namespace)
-        await made.start()
+        await outside.start(lambda _: None)
+        await outside.tree.create_zone(PLATFORM_ZONE)
+        made = World(directory, outside, authority_key or SshAuthority.generate())
         try:
             yield made
         finally:
             await made.stop()
     finally:
-        await namespace.down()
-        addresses.release()
+        await outside.stop()
 
 
 async def _hold(directory: Path, count: int, image: str) -> None:
     stopped = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopped.set)
-    async with world(directory) as made:
-        key = SshAuthority.generate()
-        made.authority = SshAuthority(key, SystemClock())
-        made.ssh = SshHost(made.authority)
+    key = SshAuthority.generate()
+    async with world(directory, key) as made:
         clock = time.monotonic()
         servers = await asyncio.gather(*(made.boot(number, image) for number in range(count)))
         for server in servers:

@@ -4,6 +4,7 @@
 """
 
 from services.provisioner.hosts.self_test.checks import CheckResult, ExpectedRecord, Layer, SelfTestTarget
+from services.provisioner.hosts.self_test.rows import ROWS, Row
 from services.provisioner.hosts.self_test.run import run_self_test
 
-__all__ = ["CheckResult", "ExpectedRecord", "Layer", "SelfTestTarget", "run_self_test"]
+__all__ = ["ROWS", "CheckResult", "ExpectedRecord", "Layer", "Row", "SelfTestTarget", "run_self_test"]

@@ -69,6 +69,8 @@ class SelfTestTarget:
     """An address that no host of ours is responsible for; nothing is ever sent to it."""
     recipients_per_message: int = 50
     timeout_seconds: float = 5.0
+    delivery_seconds: float = 20.0
+    """How long a message may take from acceptance to the mailbox."""
 
     @property
     def selftest_address(self) -> str:

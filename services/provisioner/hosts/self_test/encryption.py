@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from services.provisioner.hosts.self_test.checks import CheckResult, SelfTestTarget
+from services.provisioner.hosts.self_test.rows import row
 from services.provisioner.hosts.self_test.wire import SmtpSession, answer_to_hello, client_hello
 
 TLS_PORTS = (25, 443, 465, 587, 993)
@@ -27,12 +28,10 @@ def old_versions(target: SelfTestTarget) -> list[CheckResult]:
         seen.append((f"{port} TLS 1.2", modern == "accepted"))
     wrong = [what for what, right in seen if not right]
     return [
-        CheckResult(
-            id="tls_versions",
-            layer="encryption",
+        row(
+            "tls_versions",
             ok=not wrong,
             evidence=f"not as wanted: {wrong or 'none'} of {len(seen)} handshakes",
-            words="Only TLS 1.2 and newer is spoken, on every port.",
         )
     ]
 
@@ -41,12 +40,10 @@ def sha1(target: SelfTestTarget) -> list[CheckResult]:
     hello = client_hello(target.hostname, 0x0303, only_sha1=True)
     accepted = [port for port in TLS_PORTS if answer_to_hello(target, port, hello) == "accepted"]
     return [
-        CheckResult(
-            id="tls_no_sha1",
-            layer="encryption",
+        row(
+            "tls_no_sha1",
             ok=not accepted,
             evidence=f"ports that accept SHA-1 in key exchange: {accepted or 'none'}",
-            words="Key exchange is never signed with SHA-1.",
         )
     ]
 
@@ -93,19 +90,15 @@ def certificates(target: SelfTestTarget) -> list[CheckResult]:
         leaf = x509.load_der_x509_certificate(next(iter(leaves)))
         expiry = f"until {leaf.not_valid_after_utc:%Y-%m-%d}, by {leaf.issuer.rfc4514_string()}"
     return [
-        CheckResult(
-            id="certificate_valid",
-            layer="encryption",
+        row(
+            "certificate_valid",
             ok=same,
             evidence=f"{expiry}; {len(shown)} of {len(TLS_PORTS)} ports verify; {'; '.join(problems)}",
-            words="The certificate is trusted, for this name, and the same on all five TLS ports.",
         ),
-        CheckResult(
-            id="certificate_key_is_tlsa_current",
-            layer="encryption",
+        row(
+            "certificate_key_is_tlsa_current",
             ok=bool(shown) and set(shown.values()) == {current},
             evidence=f"served {sorted(set(shown.values()))}, current key {current}",
-            words="The key that is served is the one that TLSA publishes as current.",
         ),
     ]
 
@@ -124,19 +117,11 @@ def web(target: SelfTestTarget) -> list[CheckResult]:
     missing = [header for header in wanted if header not in page]
     redirected = head.startswith("http/1.1 301") and f"location: https://{target.hostname}/" in head
     return [
-        CheckResult(
-            id="web_redirects",
-            layer="encryption",
-            ok=redirected,
-            evidence=head.splitlines()[0] if head else "no answer",
-            words="Port 80 only leads to HTTPS.",
-        ),
-        CheckResult(
-            id="web_headers",
-            layer="hardening",
+        row("web_redirects", ok=redirected, evidence=head.splitlines()[0] if head else "no answer"),
+        row(
+            "web_headers",
             ok=page.startswith("http/1.1 200") and not missing,
             evidence=f"{page.splitlines()[0] if page else 'no answer'}; missing: {missing or 'none'}",
-            words="Webmail answers over HTTPS with HSTS and the other protective headers.",
         ),
     ]
 

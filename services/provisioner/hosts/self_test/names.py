@@ -11,6 +11,7 @@ import dns.rdatatype
 import dns.resolver
 
 from services.provisioner.hosts.self_test.checks import CheckResult, ExpectedRecord, SelfTestTarget
+from services.provisioner.hosts.self_test.rows import row
 
 
 def _resolver(target: SelfTestTarget) -> dns.asyncresolver.Resolver:
@@ -38,45 +39,43 @@ def _text(kind: str, record: object) -> str:
     return str(record).lower()
 
 
-def host_records(target: SelfTestTarget) -> list[tuple[str, str, ExpectedRecord]]:
-    """(row id, plain words, record) of what every host needs."""
+def host_records(target: SelfTestTarget) -> list[tuple[str, ExpectedRecord]]:
+    """(row id, record) of what every host needs."""
     fqdn = f"{target.hostname}."
     tls = target.facts.tls
-    tlsa = frozenset(f"3 1 1 {digest}" for digest in (tls.current_spki_sha256, tls.next_spki_sha256))
+    digests = frozenset(f"3 1 1 {digest}" for digest in (tls.current_spki_sha256, tls.next_spki_sha256))
     rows = [
-        ("dns_a", "The host's name leads to its IPv4 address.", fqdn, "A", {target.ipv4}, True),
-        ("dns_aaaa", "The host's name leads to its IPv6 address.", fqdn, "AAAA", {target.ipv6}, True),
-        ("dns_tlsa", "TLSA names the current and the next key.", f"_25._tcp.{fqdn}", "TLSA", tlsa, True),
+        ("dns_a", ExpectedRecord(name=fqdn, type="A", values=frozenset({target.ipv4}))),
+        ("dns_aaaa", ExpectedRecord(name=fqdn, type="AAAA", values=frozenset({target.ipv6}))),
+        ("dns_tlsa", ExpectedRecord(name=f"_25._tcp.{fqdn}", type="TLSA", values=digests)),
     ]
-    for number, address in ((4, target.ipv4), (6, target.ipv6)):
+    for row_id, address in (("dns_ptr4", target.ipv4), ("dns_ptr6", target.ipv6)):
         reverse = f"{ip_address(address).reverse_pointer}."
-        words = f"The IPv{number} address leads back to the host's name."
-        rows.append((f"dns_ptr{number}", words, reverse, "PTR", {fqdn}, target.reverse_signed))
-    return [
-        (row_id, words, ExpectedRecord(name=name, type=kind, values=frozenset(values), signed=signed))
-        for row_id, words, name, kind, values, signed in rows
-    ]
+        pointer = ExpectedRecord(
+            name=reverse, type="PTR", values=frozenset({fqdn}), signed=target.reverse_signed
+        )
+        rows.append((row_id, pointer))
+    return rows
 
 
-async def _row(target: SelfTestTarget, row_id: str, words: str, expected: ExpectedRecord) -> CheckResult:
+async def _seen(target: SelfTestTarget, expected: ExpectedRecord) -> tuple[bool, str]:
+    """(as expected, evidence)."""
     values, authenticated, error = await _ask(target, expected.name, expected.type)
     wanted = frozenset(value if expected.type == "TXT" else value.lower() for value in expected.values)
     right = wanted <= values if expected.among else wanted == values
-    return CheckResult(
-        id=row_id,
-        layer="dns",
-        ok=right and (authenticated or not expected.signed),
-        evidence=f"{expected.name} {expected.type} {sorted(values)} signed={authenticated} {error}".strip(),
-        words=words,
-    )
+    evidence = f"{expected.name} {expected.type} {sorted(values)} signed={authenticated} {error}".strip()
+    return right and (authenticated or not expected.signed), evidence[:4000]
 
 
 async def names(target: SelfTestTarget) -> list[CheckResult]:
     """The host's own records, then those that the caller expects besides."""
-    rows = [await _row(target, *entry) for entry in host_records(target)]
+    rows = []
+    for row_id, record in host_records(target):
+        ok, evidence = await _seen(target, record)
+        rows.append(row(row_id, ok=ok, evidence=evidence))
     for record in target.expected_records:
+        ok, evidence = await _seen(target, record)
         row_id = f"dns_{record.type.lower()}_{record.name.rstrip('.')}"
-        rows.append(
-            await _row(target, row_id, f"{record.name} has the {record.type} records it needs.", record)
-        )
+        words = f"{record.name.rstrip('.')} has the {record.type} records that it needs."
+        rows.append(CheckResult(id=row_id, layer="dns", ok=ok, evidence=evidence, words=words))
     return rows

@@ -8,6 +8,7 @@ from typing import Literal
 import asyncssh
 
 from services.provisioner.hosts.self_test.checks import CLOSED_PORTS, OPEN_PORTS, CheckResult, SelfTestTarget
+from services.provisioner.hosts.self_test.rows import row
 
 Reached = Literal["open", "refused", "silent"]
 _SILENCE_SECONDS = 1.0
@@ -43,34 +44,16 @@ async def reachability(target: SelfTestTarget) -> list[CheckResult]:
         silent = silent and not answered
         evidence.append(f"{family}: answered on {answered or 'none'} of {len(CLOSED_PORTS)} other ports")
         rows.append(
-            CheckResult(
-                id=f"listeners_{family.lower()}",
-                layer="hardening",
+            row(
+                f"listeners_{family.lower()}",
                 ok=opened == list(OPEN_PORTS),
                 evidence=f"{address}: open {opened}; probed {sorted(states)}",
-                words=f"Over {family} exactly the ports {', '.join(map(str, OPEN_PORTS))} are open.",
             )
         )
     inside = {(listener.address, listener.port) for listener in target.facts.listeners}
     public = sorted({port for address, port in inside if address not in ("127.0.0.1", "::1")})
-    rows.append(
-        CheckResult(
-            id="listeners_inside",
-            layer="hardening",
-            ok=public == list(OPEN_PORTS),
-            evidence=f"not on loopback: {public}",
-            words="Nothing on the host listens beyond loopback except these ports.",
-        )
-    )
-    rows.append(
-        CheckResult(
-            id="firewall_drops",
-            layer="hardening",
-            ok=silent,
-            evidence="; ".join(evidence),
-            words="The firewall drops what is not allowed without an answer.",
-        )
-    )
+    rows.append(row("listeners_inside", ok=public == list(OPEN_PORTS), evidence=f"not on loopback: {public}"))
+    rows.append(row("firewall_drops", ok=silent, evidence="; ".join(evidence)))
     return rows
 
 
@@ -111,11 +94,9 @@ async def ssh(target: SelfTestTarget) -> list[CheckResult]:
     except asyncssh.PermissionDenied as error:
         said = str(error)
     return [
-        CheckResult(
-            id="ssh_certificates_only",
-            layer="hardening",
+        row(
+            "ssh_certificates_only",
             ok=not let_in and not client.password_offered and bool(said),
             evidence=f"let in: {let_in}; password offered: {client.password_offered}; {said}",
-            words="SSH lets in only short-lived certificates; passwords and other keys are refused.",
         )
     ]
