@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,6 +173,15 @@ class Vault:
 
         async with self.worker_database.transaction() as session:
             await session.execute(text(sql), values)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every uid can reach, as a stack's are; pytest closes its own to others."""
+    made = Path(tempfile.mkdtemp(prefix="sc-vault-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
 
 
 @pytest.fixture

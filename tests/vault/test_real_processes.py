@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -35,51 +37,58 @@ class Running:
     keys: subprocess.Popen[bytes]
 
 
-def start(
+@contextlib.contextmanager
+def process(
     argv: list[str], uid: int, environment: dict[str, str], socket: Path, log: Path
-) -> subprocess.Popen[bytes]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs until the end of the block, under its own uid, and serves when the block begins."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-B", "-m", *argv],
             cwd=ROOT, user=uid, group=uid, extra_groups=[], stdout=output, stderr=output,
             env={"PATH": os.environ["PATH"], "SC_SOCKET": str(socket), **environment},
         )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while not socket.exists():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
+    try:
+        deadline = time.monotonic() + 60
+        while not socket.exists():
+            assert started.poll() is None, f"{argv} ended:\n{log.read_text()}"
+            assert time.monotonic() < deadline, f"{argv} does not serve:\n{log.read_text()}"
+            time.sleep(0.05)
+        yield started
+    finally:
+        started.terminate()
+        started.wait(15)
 
 
 @pytest.fixture
-def running(tmp_path: Path, trust: Trust, service_database: ServiceDatabases) -> Iterator[Running]:
-    for part in (tmp_path, *tmp_path.parents[:2], trust.directory, trust.directory.parent):
-        part.chmod(0o755)
-    sockets = tmp_path / "run"
+def running(open_directory: Path, trust: Trust, service_database: ServiceDatabases) -> Iterator[Running]:
+    public = shutil.copytree(trust.directory, open_directory / "trust")
+    public.chmod(0o755)
+    sockets = open_directory / "run"
     sockets.mkdir(mode=0o777)
     sockets.chmod(0o777)
     key = keyring.new_root_key(SystemClock().now())
-    keyring.create(tmp_path / "keyring", keyring.Keyring((key,), key.id), owner=KEYS_UID)
-    keys = start(
-        ["services.vault.keyservice"], KEYS_UID,
-        {"SC_KEYRING_FILE": str(tmp_path / "keyring"), "SC_ALLOWED_UIDS": str(API_UID)},
-        sockets / "keys.sock", tmp_path / "keys.log",
-    )  # fmt: skip
-    api = start(
-        ["shared.web.serve", "services.vault.app"], API_UID,
-        {
-            "SC_DATABASE_URL": service_database("vault").app_url,
-            "SC_KEY_SERVICE_SOCKET": str(sockets / "keys.sock"),
-            "SC_IDENTITY_TRUST_DIR": str(trust.directory),
-        },
-        sockets / "vault.sock", tmp_path / "api.log",
-    )  # fmt: skip
-    yield Running(tmp_path, api, keys)
-    for process in (api, keys):
-        process.terminate()
-    for process in (api, keys):
-        process.wait(15)
+    keyring.create(open_directory / "keyring", keyring.Keyring((key,), key.id), owner=KEYS_UID)
+    with contextlib.ExitStack() as started:
+        keys = started.enter_context(
+            process(
+                ["services.vault.keyservice"], KEYS_UID,
+                {"SC_KEYRING_FILE": str(open_directory / "keyring"), "SC_ALLOWED_UIDS": str(API_UID)},
+                sockets / "keys.sock", open_directory / "keys.log",
+            )
+        )  # fmt: skip
+        api = started.enter_context(
+            process(
+                ["shared.web.serve", "services.vault.app"], API_UID,
+                {
+                    "SC_DATABASE_URL": service_database("vault").app_url,
+                    "SC_KEY_SERVICE_SOCKET": str(sockets / "keys.sock"),
+                    "SC_IDENTITY_TRUST_DIR": str(public),
+                },
+                sockets / "vault.sock", open_directory / "api.log",
+            )
+        )  # fmt: skip
+        yield Running(open_directory, api, keys)
 
 
 async def test_the_provisioner_gets_verifiers_and_no_password_is_logged_or_dumped(

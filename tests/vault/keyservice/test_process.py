@@ -32,11 +32,8 @@ OTHER_UID = 54321
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Reachable by every uid, as a stack's socket directory is."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        part.chmod(0o755)
-    return tmp_path
+def directory(open_directory: Path) -> Path:
+    return open_directory
 
 
 @contextmanager
