@@ -23,7 +23,6 @@ class ApiSettings(ServiceSettings):
     stripe_checkout_key: SecretStr
     """Restricted to Checkout sessions and the customer portal."""
     stripe_webhook_secret: SecretStr
-    mta_sts_max_domains: int = 50
 
 
 class WorkerSettings(ServiceSettings):
@@ -39,7 +38,6 @@ class WorkerSettings(ServiceSettings):
 
     stripe_url: str = "https://api.stripe.com"
     stripe_secret_key: SecretStr
-    checkout_expires_seconds: int = 86_400
 
     ssh_ca_key_file: Path
     """Private key (OpenSSH) of the authority whose certificates hosts accept."""
@@ -51,7 +49,13 @@ class WorkerSettings(ServiceSettings):
 
     acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
     acme_contact: str
-    bundle_extra_dir: Path | None = None
+
+    self_test_egress: str
+    """`address:port` of a mail exchanger that every host must reach on port 25."""
+    self_test_ca_file: Path | None = None
+    """Certificate authorities that the hosts' certificates may chain to, beside the system's."""
+    reverse_signed: bool = False
+    """Whether the clouds' reverse zones are signed."""
 
     lease_seconds: float = 30.0
     quiet_window_seconds: float = 180.0
@@ -76,3 +80,8 @@ class WorkerSettings(ServiceSettings):
     @classmethod
     def _networks(cls, value: object) -> object:
         return _words(value)
+
+    def egress_target(self) -> tuple[str, int]:
+        """Address and port of `self_test_egress`."""
+        address, _, port = self.self_test_egress.rpartition(":")
+        return address.strip("[]"), int(port)

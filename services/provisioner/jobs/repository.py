@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import Condition, Job, Server, StepLog
+from services.provisioner.models import Job, Server, StepLog
 from shared.ids import new_id
+
+ENDED_BY = {
+    "provision": ("cancel",),
+    "add_domain": ("remove_domain",),
+    "add_mailbox": ("remove_mailbox",),
+}
 
 
 async def begin(
@@ -57,5 +64,18 @@ async def log_of(session: AsyncSession, job: Job) -> Sequence[StepLog]:
     return (await session.scalars(query)).all()
 
 
-async def stalled(session: AsyncSession, server_id: str) -> Condition | None:
-    return await session.get(Condition, (server_id, "Stalled"))
+async def ended_at(session: AsyncSession, job: Job) -> datetime | None:
+    """When a later order of the same subject, or the end of the server, made this job pointless."""
+    kinds = ENDED_BY.get(job.kind, ())
+    same = and_(Job.subject_id == job.subject_id, Job.kind.in_(kinds))
+    ending = and_(Job.subject_id == job.server_id, Job.kind == "cancel")
+    query = select(func.min(Job.created_at)).where(
+        Job.server_id == job.server_id, Job.id > job.id, or_(same, ending)
+    )
+    moment: datetime | None = await session.scalar(query)
+    return moment
+
+
+async def log_of_server(session: AsyncSession, server_id: str, after: int) -> Sequence[StepLog]:
+    query = select(StepLog).where(StepLog.server_id == server_id, StepLog.id > after).order_by(StepLog.id)
+    return (await session.scalars(query)).all()

@@ -1,0 +1,47 @@
+"""Sending domains."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from services.provisioner.domains import service
+from services.provisioner.domains.schemas import CreateDomain, DomainAccepted, DomainView, RemovalAccepted
+from services.provisioner.wiring import Wired
+from shared.ids import DomainId, WorkspaceId
+from shared.web import IdempotencyDep, IdentityDep, Page, PageDep, SessionDep, requires
+
+router = APIRouter(prefix="/v1/workspaces/{workspace_id}/domains", tags=["Domains"])
+
+
+@router.post("", status_code=202, response_model=DomainAccepted, dependencies=[requires("domains.write")])
+async def create(
+    workspace_id: WorkspaceId,
+    request: CreateDomain,
+    identity: IdentityDep,
+    session: SessionDep,
+    idempotency: IdempotencyDep,
+    wired: Wired,
+) -> Response:
+    """Puts a proven zone on a server: keys are made there, records follow by the zone's DNS plan."""
+    return await idempotency.run(
+        status_code=202,
+        call=lambda: service.create(session, identity, request, wired.catalogue, wired.clock.now()),
+    )
+
+
+@router.get("", dependencies=[requires("domains.read")])
+async def list_all(workspace_id: WorkspaceId, session: SessionDep, page: PageDep) -> Page[DomainView]:
+    return await service.page(session, workspace_id, page)
+
+
+@router.get("/{domain_id}", dependencies=[requires("domains.read")])
+async def get(workspace_id: WorkspaceId, domain_id: DomainId, session: SessionDep) -> DomainView:
+    return await service.get(session, domain_id)
+
+
+@router.delete("/{domain_id}", status_code=202, dependencies=[requires("domains.write")])
+async def remove(
+    workspace_id: WorkspaceId, domain_id: DomainId, identity: IdentityDep, session: SessionDep
+) -> RemovalAccepted:
+    """Takes the domain off its server and withdraws our records. It must have no mailboxes."""
+    return await service.remove(session, identity, domain_id)

@@ -1,0 +1,39 @@
+"""Jobs: one, live, and those of a server."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from services.provisioner.jobs import service
+from shared.ids import JobId, ServerId, WorkspaceId
+from shared.jobs import JobBatch, JobView, job_stream
+from shared.web import DatabaseDep, LastEventIdDep, Page, PageDep, SessionDep, requires
+
+router = APIRouter(prefix="/v1/workspaces/{workspace_id}", tags=["Jobs"])
+
+
+@router.get("/jobs/{job_id}", dependencies=[requires("jobs.read")])
+async def get(workspace_id: WorkspaceId, job_id: JobId, session: SessionDep) -> JobView:
+    return await service.get(session, job_id)
+
+
+@router.get("/jobs/{job_id}/events", dependencies=[requires("jobs.read")])
+async def events(
+    workspace_id: WorkspaceId, job_id: JobId, database: DatabaseDep, last_event_id: LastEventIdDep
+) -> StreamingResponse:
+    """Server-sent events `step` and `job`, resumable by `Last-Event-ID`; ends when the job has."""
+
+    async def load(after: int) -> JobBatch:
+        return await service.batch(database, workspace_id, job_id, after)
+
+    await load(last_event_id)  # an unknown job is a 404, not a broken stream
+    return job_stream(load, last_event_id)
+
+
+@router.get("/servers/{server_id}/jobs", dependencies=[requires("jobs.read")])
+async def of_server(
+    workspace_id: WorkspaceId, server_id: ServerId, session: SessionDep, page: PageDep
+) -> Page[JobView]:
+    """Newest first."""
+    return await service.of_server(session, server_id, page)

@@ -1,0 +1,5 @@
+"""Scaleway as a `CloudPort`."""
+
+from services.provisioner.providers.scaleway.client import Scaleway
+
+__all__ = ["Scaleway"]

@@ -1,0 +1,136 @@
+"""Stripe, by the official SDK: Checkout for the API process, a second look for the worker.
+
+A webhook is believed only as a hint that there is something to look at; what counts is what Stripe answers when asked.
+Source: https://docs.stripe.com/api, version as pinned by the SDK. Since "basil" (2025-03) an invoice names its
+subscription under `parent.subscription_details`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import stripe
+from pydantic import SecretStr
+
+from services.provisioner.ports import (
+    CheckoutSession,
+    PaidInvoice,
+    PaymentError,
+    PaymentSubscription,
+)
+
+TIMEOUT = 15.0
+RETRYABLE = (stripe.APIConnectionError, stripe.RateLimitError, stripe.IdempotencyError)
+
+
+def client(key: SecretStr, url: str, ca_file: Path | None) -> stripe.StripeClient:
+    """`ca_file` replaces the SDK's own bundle of authorities; it is process-wide in the SDK."""
+    if ca_file is not None:
+        stripe.ca_bundle_path = str(ca_file)
+    return stripe.StripeClient(
+        key.get_secret_value(),
+        base_addresses={"api": url},
+        http_client=stripe.HTTPXClient(timeout=TIMEOUT),
+        max_network_retries=2,
+    )
+
+
+def _failed(error: stripe.StripeError) -> PaymentError:
+    status = error.http_status or 0
+    retryable = isinstance(error, RETRYABLE) or status >= 500 or status == 429
+    return PaymentError(f"{type(error).__name__} {status} {error.code or ''}".strip(), retryable=retryable)
+
+
+class StripeCheckout:
+    """A `CheckoutPort`. Its key is restricted to Checkout sessions and the customer portal."""
+
+    def __init__(self, api: stripe.StripeClient, public_url: str) -> None:
+        self._api = api
+        self._public_url = public_url.rstrip("/")
+
+    async def create_checkout(
+        self, *, subscription_id: str, workspace_id: str, name: str, amount_cents: int, currency: str
+    ) -> CheckoutSession:
+        ours = {"subscription_id": subscription_id, "workspace_id": workspace_id}
+        page = f"{self._public_url}/checkout/{subscription_id}"
+        request: Any = {
+            "mode": "subscription",
+            "line_items": [
+                {
+                    "quantity": 1,
+                    "price_data": {
+                        "currency": currency,
+                        "unit_amount": amount_cents,
+                        "recurring": {"interval": "month"},
+                        "product_data": {"name": f"SendChief {name}"},
+                    },
+                }
+            ],
+            "client_reference_id": subscription_id,
+            "metadata": ours,
+            "subscription_data": {"metadata": ours},
+            "success_url": f"{page}/paid",
+            "cancel_url": f"{page}/abandoned",
+        }
+        try:
+            session = await self._api.v1.checkout.sessions.create_async(
+                request, {"idempotency_key": subscription_id}
+            )
+        except stripe.StripeError as error:
+            raise _failed(error) from error
+        if session.url is None:
+            raise PaymentError("the session has no page", retryable=True)
+        return CheckoutSession(id=session.id, url=session.url)
+
+
+class StripeBilling:
+    """A `BillingPort`, with the full key."""
+
+    def __init__(self, api: stripe.StripeClient) -> None:
+        self._api = api
+
+    async def invoice(self, invoice_id: str) -> PaidInvoice:
+        try:
+            found = await self._api.v1.invoices.retrieve_async(invoice_id)
+        except stripe.StripeError as error:
+            raise _failed(error) from error
+        body = found.to_dict()
+        details = (body.get("parent") or {}).get("subscription_details") or {}
+        return PaidInvoice(
+            id=found.id or invoice_id,
+            status=str(body.get("status")),
+            stripe_subscription_id=_id(details.get("subscription")),
+        )
+
+    async def subscription(self, subscription_id: str) -> PaymentSubscription:
+        try:
+            found = await self._api.v1.subscriptions.retrieve_async(subscription_id)
+        except stripe.StripeError as error:
+            raise _failed(error) from error
+        body = found.to_dict()
+        return PaymentSubscription(
+            id=found.id,
+            status=found.status,
+            customer_id=_id(body.get("customer")),
+            metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
+        )
+
+    async def end_subscription(self, subscription_id: str) -> None:
+        try:
+            await self._api.v1.subscriptions.cancel_async(subscription_id)
+        except stripe.InvalidRequestError as error:
+            if (
+                error.code != "resource_missing"
+                and (await self.subscription(subscription_id)).status != "canceled"
+            ):
+                raise _failed(error) from error
+        except stripe.StripeError as error:
+            raise _failed(error) from error
+
+
+def _id(value: Any) -> str | None:
+    """An expandable field: the id, or the object with one."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return str(value) if value else None

@@ -1,0 +1,43 @@
+"""Subscriptions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from services.provisioner.subscriptions import service
+from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
+from services.provisioner.wiring import Wired
+from shared.ids import SubscriptionId, WorkspaceId
+from shared.web import IdempotencyDep, IdentityDep, Page, PageDep, SessionDep, requires
+
+router = APIRouter(prefix="/v1/workspaces/{workspace_id}/subscriptions", tags=["Subscriptions"])
+
+
+@router.post("", status_code=201, response_model=SubscriptionView, dependencies=[requires("billing.write")])
+async def create(
+    workspace_id: WorkspaceId,
+    request: CreateSubscription,
+    identity: IdentityDep,
+    session: SessionDep,
+    idempotency: IdempotencyDep,
+    wired: Wired,
+) -> Response:
+    """Begins a subscription and opens its payment page. The server comes once the invoice is paid."""
+    return await idempotency.run(
+        status_code=201,
+        call=lambda: service.create(
+            session, identity, workspace_id, request, wired.catalogue, wired.checkout
+        ),
+    )
+
+
+@router.get("", dependencies=[requires("subscriptions.read")])
+async def list_all(workspace_id: WorkspaceId, session: SessionDep, page: PageDep) -> Page[SubscriptionView]:
+    return await service.page(session, workspace_id, page)
+
+
+@router.get("/{subscription_id}", dependencies=[requires("subscriptions.read")])
+async def get(
+    workspace_id: WorkspaceId, subscription_id: SubscriptionId, session: SessionDep
+) -> SubscriptionView:
+    return await service.get(session, subscription_id)

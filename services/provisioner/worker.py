@@ -1,0 +1,92 @@
+"""The provisioner's worker: relay, event handlers, the reconciler, the payment inbox, the sweeper."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from services.provisioner.billing.repository import CHANNEL as STRIPE_CHANNEL
+from services.provisioner.billing.service import Inbox
+from services.provisioner.bindings import BINDINGS
+from services.provisioner.reconciler.engine import Dispatcher
+from services.provisioner.reconciler.lease import CHANNEL
+from services.provisioner.reconciler.plan import ABSENT, PRESENT, check
+from services.provisioner.settings import WorkerSettings
+from services.provisioner.sweeper import Sweeper
+from services.provisioner.wiring import WorkerResources, worker_resources
+from shared.bus.relay import asyncpg_arguments
+from shared.bus.worker import Background, Periodic, Task, run_worker
+from shared.db.database import Database
+from shared.observability.logging import get_logger
+
+_log = get_logger("worker")
+
+
+def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]:
+    dispatcher = Dispatcher(
+        resources.engine, concurrency=settings.concurrency, poll_seconds=settings.poll_seconds
+    )
+    inbox = Inbox(resources.database, resources.ports.billing, settings.platform_zone)
+    sweeper = Sweeper(resources.database, resources.ports.cloud, settings, resources.ports.catalogue)
+    paid = asyncio.Event()
+    return [
+        Background(dispatcher.run, name="reconciler"),
+        Background(
+            _listening(settings, {CHANNEL: dispatcher.nudge, STRIPE_CHANNEL: paid.set}), name="listen"
+        ),
+        Background(_inbox(inbox, paid), name="payments"),
+        Periodic(settings.sweep_seconds, sweeper.run, name="sweeper"),
+    ]
+
+
+def _inbox(inbox: Inbox, nudge: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        while True:
+            nudge.clear()
+            while await inbox.work_once():
+                pass
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(nudge.wait(), 1.0)
+
+    return run
+
+
+def _listening(
+    settings: WorkerSettings, channels: dict[str, Callable[[], None]]
+) -> Callable[[], Awaitable[None]]:
+    """Wakes the others at once; should it fail, their polls go on."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(**asyncpg_arguments(settings.direct_url().get_secret_value()))
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        try:
+            for channel, call in channels.items():
+                await connection.add_listener(channel, lambda *_, call=call: call())
+            await lost.wait()
+        finally:
+            await connection.close(timeout=2)
+
+    return run
+
+
+def main() -> None:
+    check(PRESENT)
+    check(ABSENT)
+    settings = WorkerSettings()
+
+    async def run() -> None:
+        database = Database.from_settings(settings)
+        resources = worker_resources(settings, database)
+        await run_worker(
+            settings, BINDINGS, resources=resources, tasks=tasks_of(settings, resources), database=database
+        )
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()
