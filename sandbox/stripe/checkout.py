@@ -135,7 +135,7 @@ def line_items(books: Books, key: str) -> list[Document]:
                 "amount_tax": 0,
                 "amount_total": amount,
                 "currency": price["currency"],
-                "description": price["nickname"] or price["product"],
+                "description": price["nickname"] or books.get("product", price["product"])["name"],
                 "price": price,
                 "quantity": line["quantity"],
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,15 @@ from sandbox.settings import SandboxSettings
 from sandbox.tls import Authority
 
 RANGE_WAIT_SECONDS = 120
+
+
+async def until(probe: Callable[[], Awaitable[bool]], *, seconds: float = 10) -> None:
+    """Poll until `probe` is true. Raises AssertionError after `seconds`."""
+    for _ in range(int(seconds / 0.05)):
+        if await probe():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not true within {seconds:g} s")
 
 
 async def claim(settings: SandboxSettings) -> Infrastructure:

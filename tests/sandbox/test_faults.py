@@ -44,7 +44,9 @@ def test_quiet_and_silenced_vendors_have_no_habits() -> None:
     assert faults.take("acme", "orders.create") == every_time.fault
 
 
-@pytest.mark.parametrize("broken", [{"kind": "unknown"}, {"kind": "delay", "count": 0}, {"kind": "delay", "status": 200}])
+@pytest.mark.parametrize(
+    "broken", [{"kind": "unknown"}, {"kind": "delay", "count": 0}, {"kind": "delay", "status": 200}]
+)
 def test_a_senseless_fault_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"unknown kind|count must be"):
         Fault(**broken)  # type: ignore[arg-type]

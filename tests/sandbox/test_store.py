@@ -21,10 +21,15 @@ def test_documents_survive_and_keep_their_order_when_replaced(tmp_path: Path) ->
 
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "books.sqlite3")
-    with pytest.raises(RuntimeError), store.transaction():
-        store.put("zone", "a", {})
+
+    def cut_off() -> None:
         with store.transaction():
-            store.put("zone", "b", {})
-        raise RuntimeError("power cut")
+            store.put("zone", "a", {})
+            with store.transaction():
+                store.put("zone", "b", {})
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        cut_off()
     assert store.list("zone") == []
     assert store.delete("zone", "a") is False

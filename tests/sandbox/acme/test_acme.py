@@ -13,7 +13,9 @@ from sandbox.infrastructure import Infrastructure
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_the_directory_is_served_under_the_sandboxs_authority_on_both_families(world: Infrastructure) -> None:
+async def test_the_directory_is_served_under_the_sandboxs_authority_on_both_families(
+    world: Infrastructure,
+) -> None:
     trust = ssl.create_default_context(cafile=str(world.authority.ca_file))
     async with httpx.AsyncClient(verify=trust) as client:
         for host in (str(world.acme.address_v4), f"[{world.acme.address_v6}]"):

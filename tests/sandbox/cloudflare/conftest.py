@@ -54,4 +54,3 @@ async def cloud(
     url = servers.reserve("cloudflare") + PREFIX
     await servers.start("cloudflare", create_app(books, publisher, faults))
     yield Cloud(books, customers, faults, publisher, zone["id"], url, ca_file)
-

@@ -37,7 +37,9 @@ async def test_the_platforms_token_does_not_reach_customers(cloud: Cloud) -> Non
     ("header", "status", "code"),
     [(None, 400, 6003), ("Basic abc", 400, 6003), ("Bearer " + "x" * 40, 403, 9109)],
 )
-async def test_a_missing_or_wrong_token_is_refused(cloud: Cloud, header: str | None, status: int, code: int) -> None:
+async def test_a_missing_or_wrong_token_is_refused(
+    cloud: Cloud, header: str | None, status: int, code: int
+) -> None:
     async with cloud.client() as client:
         del client.headers["Authorization"]
         answer = await client.get("/zones", headers={"Authorization": header} if header else {})
@@ -70,7 +72,9 @@ async def test_a_zone_is_made_pending_activated_and_removed(cloud: Cloud) -> Non
         assert (zone["status"], zone["name"]) == ("pending", "made.test")
         again = await client.post("/zones", json={"name": "made.test"})
         assert (again.status_code, again.json()["errors"][0]["code"]) == (400, 1061)
-        assert (await client.post("/zones", json={"name": "made.example"})).json()["errors"][0]["code"] == 1049
+        assert (await client.post("/zones", json={"name": "made.example"})).json()["errors"][0][
+            "code"
+        ] == 1049
         await client.put(f"/zones/{zone['id']}/activation_check")
         assert (await client.get(f"/zones/{zone['id']}")).json()["result"]["status"] == "active"
         assert (await client.delete(f"/zones/{zone['id']}")).json()["result"] == {"id": zone["id"]}

@@ -29,7 +29,11 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"content": "2001:db8:5c::9"},
         "2001:db8:5c::9",
     ),
-    ({"type": "MX", "content": "MX.Host.test.", "priority": 10}, {"content": "mx.host.test"}, "10 mx.host.test."),
+    (
+        {"type": "MX", "content": "MX.Host.test.", "priority": 10},
+        {"content": "mx.host.test"},
+        "10 mx.host.test.",
+    ),
     ({"type": "TXT", "content": "v=spf1 -all"}, {"content": "v=spf1 -all"}, '"v=spf1 -all"'),
     ({"type": "TXT", "content": '"a" "b;c"'}, {"content": '"a" "b;c"'}, '"a" "b;c"'),
     (
@@ -46,9 +50,16 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "shown", "served"), CASES, ids=[f"{c[0]['type']}{n}" for n, c in enumerate(CASES)])
+@pytest.mark.parametrize(
+    ("body", "shown", "served"), CASES, ids=[f"{c[0]['type']}{n}" for n, c in enumerate(CASES)]
+)
 async def test_a_record_reads_back_and_is_served(
-    cloud: Cloud, world: Infrastructure, body: dict[str, Any], shown: dict[str, Any], served: str, request: Any
+    cloud: Cloud,
+    world: Infrastructure,
+    body: dict[str, Any],
+    shown: dict[str, Any],
+    served: str,
+    request: Any,
 ) -> None:
     zone = f"read-{request.node.callspec.id.lower()}.test"
     client, path = await make_zone(cloud, zone)
@@ -74,11 +85,15 @@ async def test_srv_keeps_its_priority_apart_and_is_served(cloud: Cloud, world: I
     assert values(await ask(world, "_submissions._tcp.srv.test", "SRV"), "SRV") == {"0 1 465 mx.host.test."}
 
 
-async def test_a_long_text_is_split_when_served_and_reads_back_as_written(cloud: Cloud, world: Infrastructure) -> None:
+async def test_a_long_text_is_split_when_served_and_reads_back_as_written(
+    cloud: Cloud, world: Infrastructure
+) -> None:
     client, path = await make_zone(cloud, "long.test")
     text = "v=DKIM1; k=rsa; p=" + "A" * 400
     async with client:
-        record = (await client.post(path, json={"type": "TXT", "name": "@", "content": text})).json()["result"]
+        record = (await client.post(path, json={"type": "TXT", "name": "@", "content": text})).json()[
+            "result"
+        ]
     assert record["content"] == text
     assert values(await ask(world, "long.test", "TXT"), "TXT") == {f'"{text[:255]}" "{text[255:]}"'}
 
@@ -141,7 +156,9 @@ async def test_conflicts_have_their_own_codes(cloud: Cloud) -> None:
         assert await code(a) == 81058
         assert await code(tlsa) == 81057
         assert await code({"type": "CNAME", "name": "www", "content": "x.test"}) == 81053
-        assert (await client.post(path, json={"type": "CNAME", "name": "c", "content": "x.test"})).json()["success"]
+        assert (await client.post(path, json={"type": "CNAME", "name": "c", "content": "x.test"})).json()[
+            "success"
+        ]
         assert await code({"type": "A", "name": "c", "content": "198.51.100.1"}) == 81053
         assert await code({"type": "TXT", "name": "c", "content": "x"}) == 81054
 
@@ -151,7 +168,9 @@ async def test_put_resets_what_is_not_given_and_patch_keeps_it(cloud: Cloud) -> 
     body = {"type": "A", "name": "a", "content": "198.51.100.1", "ttl": 600, "comment": "mine"}
     async with client:
         record = (await client.post(path, json=body)).json()["result"]
-        patched = (await client.patch(f"{path}/{record['id']}", json={"content": "198.51.100.2"})).json()["result"]
+        patched = (await client.patch(f"{path}/{record['id']}", json={"content": "198.51.100.2"})).json()[
+            "result"
+        ]
         assert (patched["content"], patched["ttl"], patched["comment"]) == ("198.51.100.2", 600, "mine")
         replaced = {"type": "A", "name": "a", "content": "198.51.100.3"}
         put = (await client.put(f"{path}/{record['id']}", json=replaced)).json()["result"]
@@ -174,14 +193,21 @@ async def test_a_batch_works_in_its_own_order(cloud: Cloud, world: Infrastructur
             "deletes": [{"id": ids["gone"]}],
         }
         result = (await client.post(f"{path}/batch", json=body)).json()["result"]
-    assert {key: len(group) for key, group in result.items()} == {"deletes": 1, "patches": 1, "puts": 1, "posts": 1}
+    assert {key: len(group) for key, group in result.items()} == {
+        "deletes": 1,
+        "patches": 1,
+        "puts": 1,
+        "posts": 1,
+    }
     assert values(await ask(world, "gone.batch.test", "CNAME"), "CNAME") == {"moved.batch.test."}
     assert values(await ask(world, "moved.batch.test", "A"), "A") == {"198.51.100.2"}
     assert values(await ask(world, "put.batch.test", "A"), "A") == {"198.51.100.3"}
 
 
 async def test_one_bad_record_leaves_books_and_dns_untouched(cloud: Cloud, world: Infrastructure) -> None:
-    client, path = await make_zone(cloud, "atomic.test", {"type": "A", "name": "old", "content": "198.51.100.1"})
+    client, path = await make_zone(
+        cloud, "atomic.test", {"type": "A", "name": "old", "content": "198.51.100.1"}
+    )
     async with client:
         before = (await client.get(path)).json()["result"]
         body = {
@@ -205,7 +231,13 @@ async def test_a_batch_over_the_plans_limit_is_refused(cloud: Cloud) -> None:
         assert (await client.post(f"{path}/batch", json={"posts": posts})).status_code == 400
         assert (await client.post(f"{path}/batch", json={"posts": posts[:200]})).status_code == 200
         listed = (await client.get(path, params={"per_page": 50, "page": 4})).json()
-    assert listed["result_info"] == {"page": 4, "per_page": 50, "count": 50, "total_count": 200, "total_pages": 4}
+    assert listed["result_info"] == {
+        "page": 4,
+        "per_page": 50,
+        "count": 50,
+        "total_count": 200,
+        "total_pages": 4,
+    }
 
 
 async def test_filters_narrow_the_listing(cloud: Cloud) -> None:
@@ -238,7 +270,9 @@ async def test_a_proxied_host_shows_the_edge_and_not_itself(cloud: Cloud, world:
     assert values(await ask(world, "mx.proxied.test", "A"), "A") == {str(world.addresses.v4_of(8))}
 
 
-async def test_a_planted_record_is_served_and_repaired_from_the_books(cloud: Cloud, world: Infrastructure) -> None:
+async def test_a_planted_record_is_served_and_repaired_from_the_books(
+    cloud: Cloud, world: Infrastructure
+) -> None:
     data = {"usage": 3, "selector": 1, "matching_type": 1, "certificate": DIGEST}
     await make_zone(cloud, "plant.test", {"type": "TLSA", "name": "_25._tcp.mx", "data": data})
     name = "_25._tcp.mx.plant.test"

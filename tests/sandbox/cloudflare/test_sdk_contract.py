@@ -45,7 +45,9 @@ async def test_records_of_every_type_that_mail_needs(cloud: Cloud) -> None:
         tlsa = await records.create(zone_id=zone, type="TLSA", name="_25._tcp.mx.sdk.test", data=data, ttl=60)
         assert tlsa.data.certificate == "AB" * 32
         assert (mx.priority, mx.content) == (10, "mx.sdk.test")
-        edited = await records.edit(a.id, zone_id=zone, type="A", name="mx.sdk.test", content="198.51.100.2", ttl=60)
+        edited = await records.edit(
+            a.id, zone_id=zone, type="A", name="mx.sdk.test", content="198.51.100.2", ttl=60
+        )
         assert edited.content == "198.51.100.2"
         names = {each.type async for each in records.list(zone_id=zone)}
         assert names == {"A", "MX", "TLSA"}
@@ -59,12 +61,14 @@ async def test_a_batch_and_its_refusal(cloud: Cloud) -> None:
     zone = made["zone_id"]
     async with sdk(cloud, made["token"]) as client:
         done = await client.dns.records.batch(
-            zone_id=zone, posts=[{"type": "TXT", "name": "sdkbatch.test", "content": '"v=spf1 -all"', "ttl": 60}]
+            zone_id=zone,
+            posts=[{"type": "TXT", "name": "sdkbatch.test", "content": '"v=spf1 -all"', "ttl": 60}],
         )
         assert done.posts[0].content == '"v=spf1 -all"'
         with pytest.raises(cloudflare.BadRequestError) as refused:
             await client.dns.records.batch(
-                zone_id=zone, posts=[{"type": "TXT", "name": "sdkbatch.test", "content": '"v=spf1 -all"', "ttl": 60}]
+                zone_id=zone,
+                posts=[{"type": "TXT", "name": "sdkbatch.test", "content": '"v=spf1 -all"', "ttl": 60}],
             )
         assert refused.value.errors[0].code == 81058
 
