@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -29,10 +28,6 @@ class Disk:
             each.mkdir(parents=True, exist_ok=True)
         os.chown(self.upper, UID_BASE, UID_BASE)
         self.upper.chmod(0o755)
-
-    def delete(self) -> None:
-        for each in (self.upper, self.work, self.root):
-            shutil.rmtree(each, ignore_errors=True)
 
     def existing(self, path: str) -> Path | None:
         """Where the file that the server sees at `path` lies, in the upper or lower layer; None when there is none."""

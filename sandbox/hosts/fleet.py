@@ -60,7 +60,11 @@ class Hosts:
             self.surroundings,
             self.log_dir,
             on_power_off=lambda identifier: self.on_power_off(identifier),
+            guests=self._guests,
         )
+
+    def _guests(self) -> list[int]:
+        return [pid for pid in (each.guest_pid() for each in self.all()) if pid is not None]
 
     async def create(
         self,

@@ -8,9 +8,12 @@ system asked for a reboot (systemd-nspawn(1), --keep-unit), 0 that it powered of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
+import shutil
+import signal
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -31,6 +34,9 @@ log = logging.getLogger(__name__)
 NETWORK_FILE = "/etc/systemd/network/05-cloud.network"
 REBOOT_STATUS = 133
 STOP_LIMIT_S = 60.0
+ASK_AGAIN_S = 1.5
+# What systemd as process 1 takes as "halt" (systemd(1), "Signals"), and what systemd-nspawn sends it.
+HALT_SIGNAL = signal.SIGRTMIN + 3
 PowerState = Literal["off", "running", "stopping"]
 
 # $1 image, $2 upper, $3 work, $4 mount point, $5 namespace file; the rest is the command. nspawn's own run-time
@@ -62,7 +68,10 @@ class InstanceRecord(BaseModel):
 
 
 class Instance:
-    """A server with its state in `directory`. `on_power_off` is told when it goes off without `stop` or `kill`."""
+    """A server with its state in `directory`. `on_power_off` is told when it goes off by itself.
+
+    `guests` gives the process ids of all servers on the same bridge.
+    """
 
     def __init__(
         self,
@@ -72,6 +81,7 @@ class Instance:
         surroundings: Surroundings,
         log_dir: Path,
         on_power_off: Callable[[str], None] = lambda _: None,
+        guests: Callable[[], Sequence[int]] = tuple,
     ) -> None:
         self.record = record
         self.directory = directory
@@ -84,6 +94,7 @@ class Instance:
         self.console = log_dir / f"vps-{record.hostname}-{self.machine}.log"
         self.group = namespace.cgroup(SERVER_GROUP + self.machine)
         self._on_power_off = on_power_off
+        self._guests = guests
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = False
@@ -124,6 +135,7 @@ class Instance:
             return
         self.record.v4, self.record.v6 = list(v4), list(v6)
         self.save()
+        await self._forget_neighbours()
         if self.guest_pid() is not None:
             script = f"cat > {NETWORK_FILE} && networkctl reload && networkctl reconfigure host0"
             await self.run_inside(["sh", "-c", script], stdin=self._network_file().encode())
@@ -150,8 +162,7 @@ class Instance:
         if self._supervisor is not None and not self._supervisor.done():
             if self._process is not None and self._process.returncode is None:
                 self._process.terminate()  # systemd-nspawn passes it on as SIGRTMIN+3: shut down
-            done, _ = await asyncio.wait({self._supervisor}, timeout=seconds)
-            clean = bool(done)
+            clean = await self._wait_off(self._supervisor, seconds)
             if not clean:
                 log.warning("server %s did not shut down in %.0f s: power cut", self.record.hostname, seconds)
                 self.group.kill()
@@ -160,6 +171,17 @@ class Instance:
             self.record.powered = False
             self.save()
         return clean
+
+    async def _wait_off(self, supervisor: asyncio.Task[None], seconds: float) -> bool:
+        """Wait for the end, repeating the request: a system in its first moments does not hear it."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not supervisor.done() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.wait({supervisor}, timeout=ASK_AGAIN_S)
+            pid = self.guest_pid()
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, HALT_SIGNAL)
+        return supervisor.done()
 
     async def cut_power(self) -> None:
         """Off without a shutdown. Through the group: a killed systemd-nspawn would leave its container running."""
@@ -174,11 +196,8 @@ class Instance:
         """Cut the power and remove disk and state."""
         await self.cut_power()
         await self.end_leftovers()
-        await asyncio.to_thread(self.disk.delete)
-        for name in ("instance.json", "user-data"):
-            (self.directory / name).unlink(missing_ok=True)
-        if self.directory.exists():
-            self.directory.rmdir()
+        # With what systemd-nspawn leaves beside the root directory.
+        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
     async def end_leftovers(self) -> None:
         """End what a crashed sandbox left of this server."""
@@ -235,6 +254,7 @@ class Instance:
                 await asyncio.to_thread(self._prepare_disk)
                 if self.record.mail_allowed:
                     await self.namespace.allow_mail(self.interface, True)
+                await self._forget_neighbours()
                 status = await self._boot()
         except Exception:
             log.exception("server %s could not be booted, see %s", self.record.hostname, self.console)
@@ -260,6 +280,10 @@ class Instance:
             self.record.booted_before = True
             self.save()
         write_seed(self.disk, self.record.id, self.record.hostname, self.record.public_keys, self.user_data)
+
+    async def _forget_neighbours(self) -> None:
+        """An address that another server had before is still known under that one's MAC: let all ask anew."""
+        await self.namespace.forget_neighbours([*self.record.v4, *self.record.v6], self._guests())
 
     def _network_file(self) -> str:
         """What the cloud's DHCP and router advertisements would say, as systemd.network(5)."""

@@ -63,7 +63,6 @@ roundcube-core roundcube/reconfigure-webserver multiselect
 CLOUD_CONFIG = """\
 datasource_list: [NoCloud, None]
 disable_root: false
-ssh_pwauth: false
 preserve_hostname: false
 users: []
 network: {config: disabled}
@@ -77,6 +76,8 @@ cloud_final_modules:
 
 FILES = {
     "/etc/cloud/cloud.cfg.d/95_image.cfg": CLOUD_CONFIG,
+    # As the cloud's images have it; cloud-init's own setting would restart the SSH server during the first boot.
+    "/etc/ssh/sshd_config.d/50-cloud.conf": "PasswordAuthentication no\n",
     # A container's clock is the machine's, and nothing here needs a console login.
     "/etc/systemd/system/console-getty.service.d/none.conf": "[Unit]\nConditionPathExists=/nonexistent\n",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from sandbox.net.cgroups import Cgroup
 from sandbox.net.commands import CommandFailed, run
 
+BUILDS = "sc-image"
 RSPAMD_PORT = 11332
 BOOT_LIMIT_S = 180.0
 STOP_LIMIT_S = 40.0
@@ -50,7 +52,14 @@ def nspawn(root: Path, uid_base: int, *arguments: str) -> list[str]:
 
 
 def _cgroup(root: Path) -> Cgroup:
-    return Cgroup(f"sc-image/{root.parent.name.strip('.')}-{os.getpid()}")
+    return Cgroup(f"{BUILDS}/{root.parent.name.strip('.')}-{os.getpid()}")
+
+
+def _remove_parent() -> None:
+    """Remove the group of all builds when this was the last one."""
+    for directory in Cgroup(BUILDS).directories:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 async def shift_ownership(root: Path, uid_base: int) -> None:
@@ -61,6 +70,7 @@ async def shift_ownership(root: Path, uid_base: int) -> None:
         await run(*group.child("run").joining(nspawn(root, uid_base, "--pipe", "/bin/true")))
     finally:
         await group.remove()
+        _remove_parent()
 
 
 async def boot_once(root: Path, uid_base: int, log: Path) -> None:
@@ -92,6 +102,7 @@ async def boot_once(root: Path, uid_base: int, log: Path) -> None:
             group.kill()
             await ended
         await group.remove()
+        _remove_parent()
     if process.returncode != 0:
         raise CommandFailed(argv, process.returncode or 0, f"the image's first boot ended badly, see {log}")
     marker.unlink()

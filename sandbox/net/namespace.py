@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from sandbox.net.addresses import APT_PROXY, CONTROL_PLANE, AddressRange
@@ -117,6 +118,19 @@ class Namespace:
 
     async def _links_inside(self) -> set[str]:
         return {each["ifname"] for each in json.loads(await run("ip", "-n", self.name, "-j", "link", "show"))}
+
+    async def forget_neighbours(
+        self, addresses: Sequence[IPv4Address | IPv6Address], guests: Sequence[int]
+    ) -> None:
+        """Drop what the machine, the namespace and the servers (by a process id in each) know of `addresses`."""
+        places = [["ip"], ["ip", "-n", self.name]]
+        places += [["nsenter", f"--target={pid}", "--net", "--", "ip"] for pid in guests]
+        flushes = [
+            run(*place, f"-{address.version}", "neighbour", "flush", "to", str(address), check=False)
+            for place in places
+            for address in addresses
+        ]
+        await asyncio.gather(*flushes)
 
     async def allow_mail(self, interface: str, allowed: bool) -> None:
         """Let the server behind bridge port `interface` (`vb-…`) send to ports 25, 465 and 587, or stop it."""
