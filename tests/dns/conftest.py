@@ -94,11 +94,11 @@ class Stage:
             zone.due_at = self.clock.now()
 
     async def register(
-        self, workspace_id: str, name: str, *, method: str = "token", secret: str = "zone-token"
+        self, workspace_id: str, name: str, *, method: str = "token", account: str = "zone-token"
     ) -> str:
         """A zone as the API leaves it."""
         token_id = new_id("ptk")
-        self.world.tokens[workspace_id, token_id] = secret
+        self.world.tokens[workspace_id, token_id] = account
         now = self.clock.now()
         zone = Zone(
             id=new_id("zon"), workspace_id=workspace_id, name=name, method=method,

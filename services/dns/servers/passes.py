@@ -192,7 +192,7 @@ class NamesetPasses:
             judgement = judge(
                 wanted,
                 sighting,
-                written=_freshly_written(wanted, memory.owned, now),
+                written=_freshly_written(wanted, memory.owned, before, now),
                 conflict=memory.conflicts.get((wanted.name, wanted.type)),
             )
         return _state(row, expected, judgement, before, self._clock.now())
@@ -287,9 +287,16 @@ def _look_again(before: RecordState, wanted: RecordSet, row: Nameset, now: datet
     return before.checked_at < row.pending_since or now - before.checked_at > RECHECK
 
 
-def _freshly_written(wanted: RecordSet, owned: Sequence[OwnedRecord], now: datetime) -> bool:
+def _freshly_written(
+    wanted: RecordSet, owned: Sequence[OwnedRecord], before: RecordState | None, now: datetime
+) -> bool:
+    """Whether it was written a moment ago and has not been seen since, so that absence is only a delay."""
     rows = [item for item in owned if (item.name, item.type) == (wanted.name, wanted.type)]
-    return bool(rows) and max(item.written_at for item in rows) > now - FRESH
+    if not rows:
+        return False
+    last = max(item.written_at for item in rows)
+    seen = before is not None and before.verified_at is not None and before.verified_at >= last
+    return not seen and last > now - FRESH
 
 
 def _state(

@@ -157,7 +157,13 @@ class ZonePasses:
         target = Target(zone.workspace_id, zone.id, zone.provider_zone_id or "")
         try:
             token = await self._tokens.token(zone.workspace_id, zone.provider_token_id or "")
-            return await self._edit(zone, target, self._factory(token))
+            provider = self._factory(token)
+            try:
+                return await self._edit(zone, target, provider)
+            except ProviderDenied as error:  # a zone that was removed looks like somebody else's
+                if await provider.find_zone(zone.name) is None:
+                    raise ZoneUnknown(f"{zone.name} is no longer in the account of the token.") from error
+                raise
         except ZoneUnknown as error:
             async with self._database.transaction() as session:
                 await mark_all_missing(session, target, self._clock.now())

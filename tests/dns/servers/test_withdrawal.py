@@ -136,3 +136,14 @@ async def test_records_behind_a_revoked_token_are_given_up_after_long_patience_a
         item for item in await stage.bus.envelopes() if item.data.get("action") == "dns.record.left_behind"
     ]
     assert len(left) == 14
+
+
+async def test_a_zone_that_its_owner_removed_holds_nothing_back(stage: Stage) -> None:
+    hosted, zone_id, wanted = await prepared(stage)
+    stage.world.zone("other.com", hosted.token)
+    await stage.approve(await stage.ready_plan(zone_id))
+    await stage.work(3)
+    del stage.world.zones["zone-company.com"]
+    await stage.want(withdrawn(wanted))
+    await stage.work(6)
+    assert (await stage.last(wanted.server_id)).forward
