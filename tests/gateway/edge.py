@@ -98,9 +98,9 @@ class Echo:
 async def served(app: App, socket: Path) -> AsyncIterator[None]:
     """A real uvicorn on a unix socket, as services run."""
     listener = listen(socket, 0o600)
-    config = uvicorn.Config(app, log_config=None, lifespan="off", server_header=False, date_header=False)  # type: ignore[arg-type]
+    config = uvicorn.Config(app, log_config=None, lifespan="off", server_header=False, date_header=False)
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await eventually(lambda: server.started)
@@ -128,7 +128,7 @@ async def edge(trust: Trust, directory: Path, **fields: Any) -> AsyncIterator[Ed
     """The gateway over ASGI. Auth's three answers (keys, snapshot, introspection) come from the test."""
     gateway = Gateway(settings_for(trust, directory, **fields))
     tokens = AccessTokens(generate_private_pem(), ISSUER, SystemClock())
-    transport = httpx.ASGITransport(app=gateway)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=gateway)
     async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
         stage = Edge(gateway, client, tokens)
 

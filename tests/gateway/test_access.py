@@ -54,9 +54,7 @@ def servers(workspace: str) -> str:
     return f"/v1/workspaces/{workspace}/servers"
 
 
-async def test_the_service_is_told_who_asks_and_what_he_may(
-    stage: tuple[Edge, Echo], trust: Trust
-) -> None:
+async def test_the_service_is_told_who_asks_and_what_he_may(stage: tuple[Edge, Echo], trust: Trust) -> None:
     made, echo = stage
     account, workspace = new_id("usr"), new_id("ws")
     made.know({(account, workspace): "member"})
@@ -127,7 +125,7 @@ async def test_a_key_reads_with_its_scope_and_cannot_write(stage: tuple[Edge, Ec
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
     identity = InternalVerifier(trust.directory, "provisioner").verify(echo.last_headers()["x-sc-identity"])
     assert identity.kind == "api_key"
-    assert identity.permissions == {"servers.read", "workspace.read"}
+    assert identity.permissions == {"servers.read", "subscriptions.read", "workspace.read"}
     refused = await made.client.post(f"{servers(workspace)}/{new_id('srv')}/cancel", json={}, headers=headers)
     assert refused.status_code == 403
     assert (await made.client.get("/v1/me", headers=headers)).status_code == 403
@@ -181,7 +179,12 @@ async def test_without_a_heartbeat_reads_are_asked_for_and_changes_refused(stage
     account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")
     made.gateway.authority.load(Snapshot(0, {(account, workspace): "owner"}, frozenset()))
     headers = {**made.person(account, session_id=session), "Idempotency-Key": "1"}
-    made.answers[session] = {"active": True, "account_id": account, "role": "owner", "workspace_id": workspace}
+    made.answers[session] = {
+        "active": True,
+        "account_id": account,
+        "role": "owner",
+        "workspace_id": workspace,
+    }
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
     assert len(made.introspections) == 2
@@ -287,7 +290,9 @@ def attack_tokens(made: Edge, private_pem: bytes) -> dict[str, str]:
         text = f"{b64(head)}.{b64(claims)}"
         return f"{text}.{b64(hmac.digest(key, text.encode(), hashlib.sha256))}"
 
-    def signed(changes: dict[str, Any], *, typ: str = "at+jwt", ttl: int = 600, by: TokenSigner = signer) -> str:
+    def signed(
+        changes: dict[str, Any], *, typ: str = "at+jwt", ttl: int = 600, by: TokenSigner = signer
+    ) -> str:
         return by.sign({**base, **changes}, typ=typ, ttl=ttl)
 
     old = TokenSigner(private_pem, kid, ISSUER, clock=FixedClock(datetime.now(UTC) - timedelta(hours=1)))

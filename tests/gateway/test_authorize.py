@@ -58,7 +58,12 @@ AUDIT = "GET /v1/workspaces/{workspace_id}/audit"
         (DELETE, None, "forbidden", "forbidden"),
         (AUDIT, None, None, "forbidden"),
         ("POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/reveal", None, None, "forbidden"),
-        ("POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/webmail-sessions", None, None, "forbidden"),
+        (
+            "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/webmail-sessions",
+            None,
+            None,
+            "forbidden",
+        ),
         ("POST /v1/workspaces/{workspace_id}/invitations", None, None, "forbidden"),
         ("POST /v1/workspaces/{workspace_id}/api-keys", None, None, "forbidden"),
         ("GET /v1/workspaces/{workspace_id}/domains", None, None, None),
@@ -116,11 +121,14 @@ def test_permissions_grow_with_the_role_and_never_by_scopes() -> None:
     for role, scope in itertools.product(ROLES, ALL_SCOPES):
         assert TABLE.permissions_for(role, frozenset({scope})) <= TABLE.permissions_of(role)
     assert TABLE.permissions_for("owner", frozenset()) == {"workspace.read"}
-    assert TABLE.permissions_for("owner", frozenset({"servers:read"})) == {"workspace.read", "servers.read"}
+    reader = TABLE.permissions_for("owner", frozenset({"servers:read"}))
+    assert reader == {"workspace.read", "servers.read", "subscriptions.read"}
     assert TABLE.permissions_for("nobody", None) == frozenset()
 
 
-@given(st.sampled_from(WORKSPACE_ROUTES), st.sampled_from(ROLES), st.sets(st.sampled_from(sorted(ALL_SCOPES))))
+@given(
+    st.sampled_from(WORKSPACE_ROUTES), st.sampled_from(ROLES), st.sets(st.sampled_from(sorted(ALL_SCOPES)))
+)
 def test_a_key_that_passes_carries_the_permission_that_the_service_checks(
     wanted: Route, role: str, scopes: set[str]
 ) -> None:
@@ -191,10 +199,18 @@ def test_a_line_that_contradicts_itself_is_refused(change: dict[str, object]) ->
 
 def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     one = Route.model_validate(ENTRY)
+    other = Route.model_validate({**ENTRY, "path": "/v1/workspaces/{workspace_id}/y", "roles": ["admin"]})
     with pytest.raises(BadTable, match="twice"):
         RouteTable([one, one])
     with pytest.raises(BadTable, match="different roles"):
-        RouteTable([one, Route.model_validate({**ENTRY, "path": "/v1/workspaces/{workspace_id}/y", "roles": ["admin"]})])
+        RouteTable(
+            [
+                one,
+                Route.model_validate(
+                    {**ENTRY, "path": "/v1/workspaces/{workspace_id}/y", "roles": ["admin"]}
+                ),
+            ]
+        )
     (tmp_path / "bad.toml").write_text("[[route]]\nmethod = 'GET'\n")
     with pytest.raises(BadTable):
         RouteTable.load(tmp_path / "bad.toml")

@@ -41,7 +41,9 @@ def test_a_disagreement_of_any_kind_is_found(documents: dict[str, Any]) -> None:
     assert disagreements(TABLE, auth) == []
     assert len(changed(lambda paths: paths.pop(path))) == 1
     assert len(changed(lambda paths: paths.update({"/v1/backdoor": {"get": {}}}))) == 1
-    assert len(changed(lambda paths: paths[path]["get"].update({"x-access": {"permission": "audit.all"}}))) == 1
+    assert (
+        len(changed(lambda paths: paths[path]["get"].update({"x-access": {"permission": "audit.all"}}))) == 1
+    )
     assert len(changed(lambda paths: paths["/v1/me"]["get"].update({"x-access": {"public": True}}))) == 1
     delete = "/v1/workspaces/{workspace_id}"
     assert len(changed(lambda paths: paths[delete]["delete"]["x-access"].pop("step_up"))) == 1
@@ -111,7 +113,9 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-async def test_the_page_for_people_loads_nothing_from_anywhere(documents: dict[str, Any], tmp_path: Path) -> None:
+async def test_the_page_for_people_loads_nothing_from_anywhere(
+    documents: dict[str, Any], tmp_path: Path
+) -> None:
     async def fetch(service: str, path: str) -> Any:
         if service not in documents:
             return {"paths": {}}
@@ -122,7 +126,11 @@ async def test_the_page_for_people_loads_nothing_from_anywhere(documents: dict[s
     page = documentation.page()
     tags = Tags()
     tags.feed(page.html)
-    assert not [tag for tag, attributes in tags.found if tag in ("script", "link", "img", "iframe") or "src" in attributes]
+    assert not [
+        tag
+        for tag, attributes in tags.found
+        if tag in ("script", "link", "img", "iframe") or "src" in attributes
+    ]
     assert "default-src 'none'" in page.policy
     assert "/v1/workspaces/{workspace_id}/audit" in page.html
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import AMQPError
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -16,6 +19,7 @@ from gateway.app import Gateway
 from services.auth.bindings import BINDINGS
 from services.auth.settings import WorkerSettings
 from services.auth.worker import beat
+from shared.bus.connection import EXCHANGE, connect
 from shared.bus.relay import Relay
 from shared.bus.supervise import supervise
 from shared.db.database import Database
@@ -53,7 +57,10 @@ class Pulse:
     def start(self) -> None:
         self._stop = asyncio.Event()
         relay = Relay(self._settings, self._stop)
-        self._tasks = [asyncio.create_task(supervise("relay", relay.run, self._stop)), asyncio.create_task(self._beats())]
+        self._tasks = [
+            asyncio.create_task(supervise("relay", relay.run, self._stop)),
+            asyncio.create_task(self._beats()),
+        ]
 
     async def stop(self) -> None:
         self._stop.set()
@@ -75,7 +82,9 @@ async def world(
     async with staged(database, trust, directory) as auth:
         transport = auth.client._transport
         async with served(transport.app, directory / "auth.sock"):  # type: ignore[attr-defined]
-            settings = settings_for(trust, directory, amqp_url=SecretStr(rabbit.url("gateway")), silence_seconds=1.0)
+            settings = settings_for(
+                trust, directory, amqp_url=SecretStr(rabbit.url("gateway")), silence_seconds=1.0
+            )
             gateway = Gateway(settings)
             pulse.start()
             await gateway.start()
@@ -104,7 +113,9 @@ async def test_a_membership_that_ends_is_gone_at_the_gateway_within_a_quarter_of
     await auth.join(owner, workspace_id, guest)
     await eventually(lambda: gateway.authority.role(guest.id, workspace_id) == "member")
     headers = auth.as_user(owner.id, workspace_id)
-    members = (await auth.client.get(f"/v1/workspaces/{workspace_id}/members", headers=headers)).json()["items"]
+    members = (await auth.client.get(f"/v1/workspaces/{workspace_id}/members", headers=headers)).json()[
+        "items"
+    ]
     member = next(item for item in members if item["account_id"] == guest.id)
     await auth.client.delete(f"/v1/workspaces/{workspace_id}/members/{member['id']}", headers=headers)
     committed = time.monotonic()
@@ -158,37 +169,34 @@ async def test_a_gateway_that_loses_the_broker_trusts_nothing_until_it_has_asked
     )
 
 
-async def test_the_gateways_user_may_make_its_own_queue_and_nothing_else(rabbit: Rabbit) -> None:
-    from aio_pika.exceptions import AMQPError
+async def declare_elsewhere(channel: AbstractChannel) -> None:
+    await channel.declare_queue("auth.stolen", exclusive=True)
 
-    from shared.bus.connection import EXCHANGE, connect
 
-    for attempt in ("queue", "publish", "read"):
-        connection = await connect(SecretStr(rabbit.url("gateway")), None, name="test")
-        channel = await connection.channel()
-        with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
-            if attempt == "queue":
-                await channel.declare_queue("auth.stolen", exclusive=True)
-            elif attempt == "publish":
-                exchange = await channel.get_exchange(EXCHANGE, ensure=False)
-                from aio_pika import Message
+async def publish(channel: AbstractChannel) -> None:
+    exchange = await channel.get_exchange(EXCHANGE, ensure=False)
+    await exchange.publish(Message(b"{}", message_id=new_id("evt")), "auth.membership.changed.v1")
 
-                await exchange.publish(Message(b"{}"), "auth.membership.changed.v1")
-            else:
-                queue = await channel.get_queue("auth.audit-log", ensure=False)
-                await queue.consume(lambda _: None)  # type: ignore[arg-type, return-value]
-        await connection.close()
+
+async def read_auths_queue(channel: AbstractChannel) -> None:
+    queue = await channel.get_queue("auth.audit-log", ensure=False)
+    await queue.get(fail=False)
+
+
+@pytest.mark.parametrize("attempt", [declare_elsewhere, publish, read_auths_queue])
+async def test_the_gateways_user_may_make_its_own_queue_and_nothing_else(
+    rabbit: Rabbit, attempt: Callable[[AbstractChannel], Awaitable[None]]
+) -> None:
+    await rabbit.declare(BINDINGS)
+    connection = await connect(SecretStr(rabbit.url("gateway")), None, name="test")
+    channel = await connection.channel()
+    with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
+        await attempt(channel)
+    await connection.close()
 
 
 async def test_nobody_but_auth_speaks_on_the_authority_stream(rabbit: Rabbit) -> None:
-    from aio_pika import Message
-    from aio_pika.exceptions import AMQPError
-
-    from shared.bus.connection import EXCHANGE, connect
-
     connection = await connect(SecretStr(rabbit.url("dns")), None, name="test")
-    channel = await connection.channel()
-    exchange = await channel.get_exchange(EXCHANGE, ensure=False)
     with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
-        await exchange.publish(Message(b"{}", message_id=new_id("evt")), "auth.membership.changed.v1")
+        await publish(await connection.channel())
     await connection.close()
