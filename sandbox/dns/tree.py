@@ -136,7 +136,8 @@ class Tree:
                 "changetype": "REPLACE" if each.values else "DELETE",
                 "records": [{"content": value, "disabled": False} for value in each.values],
             }
-            for each in sets
+            # Removals first: PowerDNS checks each set against what is there, and a CNAME stands alone.
+            for each in sorted(sets, key=lambda each: bool(each.values))
         ]
         if not changes:
             return

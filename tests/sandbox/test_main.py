@@ -191,7 +191,7 @@ async def test_stop_leaves_nothing_running_and_start_finds_everything_again(runn
     before = running.endpoints
     assert await running.stop() == 0
     left = [namespace, running.directory / "endpoints.json", Path(f"/sys/class/net/sc-{running.identifier}")]
-    assert not [path for path in left if os.path.exists(path)]
+    assert not list(filter(Path.exists, left))
     await running.start()
     assert running.endpoints["stripe_secret_key"] == before["stripe_secret_key"]
     assert running.endpoints["ca_file"] == before["ca_file"]
