@@ -9,7 +9,6 @@ others go on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -24,13 +23,14 @@ from starlette.routing import Route
 
 from shared.bus.binding import Binding, by_queue
 from shared.bus.consumer import QueueConsumer
+from shared.bus.housekeeping import PERIOD_SECONDS, sweep
 from shared.bus.relay import Relay
 from shared.bus.supervise import pause, supervise
 from shared.db.database import Database
 from shared.observability.logging import configure_logging, get_logger
 from shared.settings import ServiceSettings
 from shared.web.health import run_checks
-from shared.web.serve import listen
+from shared.web.serve import Server, listen
 
 _log = get_logger("worker")
 
@@ -86,7 +86,8 @@ class Worker:
         for consumer in self._consumers:
             name = f"consumer {consumer.queue}"
             parts.append(asyncio.create_task(supervise(name, consumer.run, self.stop), name=name))
-        for task in self._tasks:
+        housekeeping = Periodic(PERIOD_SECONDS, lambda: sweep(self._database), "housekeeping")
+        for task in (*self._tasks, housekeeping):
             name = task_name(task)
             work = self._repeat(task, name) if isinstance(task, Periodic) else task.run
             parts.append(asyncio.create_task(supervise(name, work, self.stop), name=name))
@@ -130,14 +131,6 @@ class Worker:
         )
 
 
-class _HealthServer(uvicorn.Server):
-    """Leaves signals to the worker."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
 async def run_worker(
     settings: ServiceSettings,
     bindings: Sequence[Binding],
@@ -154,7 +147,7 @@ async def run_worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop.set)
     listener = listen(settings.socket, settings.socket_mode)
-    server = _HealthServer(
+    server = Server(
         uvicorn.Config(
             worker.health_app(), log_config=None, access_log=False, lifespan="off", server_header=False
         )

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import os
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -33,8 +36,16 @@ def listen(path: Path, mode: int) -> socket.socket:
     return listener
 
 
-def server_of(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
-    return uvicorn.Server(
+class Server(uvicorn.Server):
+    """Leaves signals to whoever runs it: uvicorn's own would end the process by the signal once more."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(app: FastAPI, settings: ServiceSettings) -> Server:
+    return Server(
         uvicorn.Config(
             app,
             log_config=None,
@@ -53,8 +64,12 @@ async def serve(app: FastAPI) -> None:
     """Serves until SIGTERM or SIGINT."""
     settings: ServiceSettings = app.state.settings
     listener = listen(settings.socket, settings.socket_mode)
+    server = server_of(app, settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
     try:
-        await server_of(app, settings).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
     finally:
         listener.close()
         settings.socket.unlink(missing_ok=True)

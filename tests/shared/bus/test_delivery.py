@@ -28,7 +28,7 @@ from tests.shared.bus import numbers
 from tests.shared.bus.numbers import BINDINGS, QUEUE, Faults, NumberSeen
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
     """Waits for a condition to become true and returns its value."""
     async with asyncio.timeout(seconds):
         while not (value := await condition()):  # noqa: ASYNC110 (the condition lies in another process)
@@ -231,7 +231,7 @@ async def test_consumer_and_relay_come_back_after_their_connections_were_closed(
     await until(lambda: station.effects(first))
     rabbit.node.control("close_all_connections", "--vhost", rabbit.vhost, "test")
     event = await station.emit(14)
-    await until(lambda: station.effects(event), 30)
+    await until(lambda: station.effects(event))
 
 
 async def test_relay_and_consumer_come_back_after_the_database_ended_their_sessions(
@@ -248,7 +248,7 @@ async def test_relay_and_consumer_come_back_after_the_database_ended_their_sessi
         return None
 
     event = await until(emitted)
-    await until(lambda: station.effects(event), 30)
+    await until(lambda: station.effects(event))
 
 
 async def test_one_relay_leads_and_another_takes_over(

@@ -17,7 +17,7 @@ where n.nspname = 'public' and c.relkind in ('r', 'p')
 """
 OPEN_POLICIES = """
 select c.relname || '.' || p.polname from pg_policy p join pg_class c on c.oid = p.polrelid
-where $1::regrole::oid = any(p.polroles) and p.polcmd in ('*', 'r', 'w', 'd')
+where p.polpermissive and $1::regrole::oid = any(p.polroles) and p.polcmd in ('*', 'r', 'w', 'd')
   and (pg_get_expr(p.polqual, p.polrelid) = 'true' or p.polqual is null)
   and exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'workspace_id')
 """
