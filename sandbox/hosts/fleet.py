@@ -9,8 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from sandbox.hosts.images import Progress, ensure_image, say
-from sandbox.hosts.instance import Instance, InstanceRecord
+from sandbox.hosts.instance import Instance
 from sandbox.hosts.recipes import Kind
+from sandbox.hosts.record import InstanceRecord
 from sandbox.hosts.surroundings import Surroundings
 from sandbox.net import Cgroup, Namespace
 from sandbox.net.namespace import NSPAWN_COMMAND, SERVER_GROUP

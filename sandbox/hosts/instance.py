@@ -19,15 +19,14 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
+from sandbox.hosts.boot import boot_command
 from sandbox.hosts.disk import Disk
-from sandbox.hosts.images import UID_BASE
+from sandbox.hosts.record import InstanceRecord, network_file
 from sandbox.hosts.seed import write_seed
 from sandbox.hosts.surroundings import Surroundings
 from sandbox.net import Namespace
-from sandbox.net.addresses import GATEWAY, RESOLVER
-from sandbox.net.namespace import BRIDGE, NSPAWN_COMMAND, SERVER_GROUP
+from sandbox.net.addresses import RESOLVER
+from sandbox.net.namespace import NSPAWN_COMMAND, SERVER_GROUP
 
 log = logging.getLogger(__name__)
 
@@ -38,33 +37,6 @@ ASK_AGAIN_S = 1.5
 # What systemd as process 1 takes as "halt" (systemd(1), "Signals"), and what systemd-nspawn sends it.
 HALT_SIGNAL = signal.SIGRTMIN + 3
 PowerState = Literal["off", "running", "stopping"]
-
-# $1 image, $2 upper, $3 work, $4 mount point, $5 namespace file; the rest is the command. nspawn's own run-time
-# directory is private too, so that nothing of it stays on the machine.
-BOOT_SCRIPT = """\
-set -e
-mkdir -p /run/systemd/nspawn
-mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
-namespace=$5
-shift 5
-exec nsenter --net="$namespace" -- "$@"
-"""
-
-
-class InstanceRecord(BaseModel):
-    """What is remembered of a server across restarts of the sandbox."""
-
-    id: str
-    hostname: str
-    image: Path
-    v4: list[IPv4Address] = []
-    v6: list[IPv6Address] = []
-    public_keys: list[str] = []
-    memory: int = 2 * 1024**3
-    powered: bool = False
-    booted_before: bool = False
-    mail_allowed: bool = False
 
 
 class Instance:
@@ -138,7 +110,9 @@ class Instance:
         await self._forget_neighbours()
         if self.guest_pid() is not None:
             script = f"cat > {NETWORK_FILE} && networkctl reload && networkctl reconfigure host0"
-            await self.run_inside(["sh", "-c", script], stdin=self._network_file().encode())
+            await self.run_inside(
+                ["sh", "-c", script], stdin=network_file(self.record, self.namespace.addresses).encode()
+            )
 
     # -- power ---------------------------------------------------------------------------------------------------------
 
@@ -274,7 +248,7 @@ class Instance:
         self.disk.create()
         addresses = self.namespace.addresses
         self.surroundings.put_on(self.disk)
-        self.disk.write(NETWORK_FILE, self._network_file())
+        self.disk.write(NETWORK_FILE, network_file(self.record, self.namespace.addresses))
         if not self.record.booted_before:
             self.disk.write("/etc/resolv.conf", f"nameserver {addresses.v4_of(RESOLVER)}\n")
             self.record.booted_before = True
@@ -285,41 +259,13 @@ class Instance:
         """An address that another server had before is still known under that one's MAC: let all ask anew."""
         await self.namespace.forget_neighbours([*self.record.v4, *self.record.v6], self._guests())
 
-    def _network_file(self) -> str:
-        """What the cloud's DHCP and router advertisements would say, as systemd.network(5)."""
-        ours = self.namespace.addresses
-        lines = ["[Match]", "Name=host0", "[Network]", "LinkLocalAddressing=ipv6"]
-        # Without probing for duplicates the link is online at once.
-        lines += ["IPv6AcceptRA=no", "IPv6DuplicateAddressDetection=0"]
-        for v4 in self.record.v4:
-            lines += ["[Address]", f"Address={v4}/{ours.v4.prefixlen}"]
-        for v6 in self.record.v6:
-            lines += ["[Address]", f"Address={v6}/{ours.v6.prefixlen}", "DuplicateAddressDetection=none"]
-        if self.record.v4:
-            lines += ["[Route]", f"Gateway={ours.v4_of(GATEWAY)}"]
-        if self.record.v6:
-            lines += ["[Route]", f"Gateway={ours.v6_of(GATEWAY)}"]
-        return "\n".join(lines) + "\n"
-
     async def _boot(self) -> int:
         """One life of the system, from power on to its end; returns systemd-nspawn's exit status."""
         await self.group.remove()
         leaf = self.group.child("run")
         leaf.create()
         self.group.limit_memory(self.record.memory)
-        disk = self.disk
-        layers = map(str, (disk.image, disk.upper, disk.work, disk.root, self.namespace.path))
-        argv = [
-            "unshare",
-            "--mount",
-            "--propagation=slave",
-            "/bin/sh",
-            "-c",
-            BOOT_SCRIPT,
-            "sh",
-            *layers,
-            *self._nspawn(),
-        ]
+        argv = boot_command(self.disk, self.machine, self.namespace.path)
         self.console.parent.mkdir(parents=True, exist_ok=True)
         with self.console.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
@@ -338,21 +284,3 @@ class Instance:
         if self._stopping:
             self._process.terminate()
         return await self._process.wait()
-
-    def _nspawn(self) -> list[str]:
-        return [
-            NSPAWN_COMMAND,
-            "--quiet",
-            "--register=no",
-            "--keep-unit",
-            f"--machine={self.machine}",
-            f"--directory={self.disk.root}",
-            f"--network-bridge={BRIDGE}",
-            "--resolv-conf=off",
-            "--link-journal=no",
-            "--timezone=off",
-            "--console=read-only",
-            f"--private-users={UID_BASE}:65536",
-            "--private-users-ownership=chown",
-            "--boot",
-        ]

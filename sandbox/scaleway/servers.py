@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from ipaddress import IPv6Network
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -12,22 +11,15 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.scaleway import errors
 from sandbox.scaleway.catalogue import BOOTABLE, Image, Product
-from sandbox.scaleway.power import RUNNING, STARTING, STOPPED, STOPPED_IN_PLACE, STOPPING, Power
-from sandbox.scaleway.products import availability, image_json
+from sandbox.scaleway.power import STARTING, STOPPED, STOPPING, Power
+from sandbox.scaleway.products import availability
 from sandbox.scaleway.projects import own_project, owner_fields
 from sandbox.scaleway.routing import Call, Routing, instance_page
 from sandbox.scaleway.security_groups import default_group
+from sandbox.scaleway.server_shape import ACTIONS_FROM, render_server, task_json
 from sandbox.scaleway.volumes import create_root_volume
-from sandbox.scaleway.world import IP, SECURITY_GROUP, SERVER, VOLUME, World, new_id, now, with_tags
+from sandbox.scaleway.world import IP, SECURITY_GROUP, SERVER, World, new_id, now, with_tags
 from sandbox.store import Document
-
-ACTIONS_FROM = {
-    STOPPED: ["poweron", "backup"],
-    STOPPED_IN_PLACE: ["poweron", "poweroff", "terminate", "backup"],
-    RUNNING: ["poweroff", "terminate", "reboot", "stop_in_place", "backup"],
-    STARTING: [],
-    STOPPING: [],
-}
 
 
 class CreateServer(BaseModel):
@@ -76,7 +68,7 @@ class Servers:
                 found = [each for each in found if each[field] == call.query(field)]
         if call.query("name"):
             found = [each for each in found if str(call.query("name")) in each["name"]]
-        return instance_page(call, "servers", [self.render(each) for each in found])
+        return instance_page(call, "servers", [render_server(self._world, each) for each in found])
 
     async def create(self, call: Call) -> Response:
         body = await call.body(CreateServer)
@@ -89,10 +81,10 @@ class Servers:
             raise errors.out_of_stock(f"{product.name} in {call.zone}")
         server = await self._create(call, body, product, image, group, ips)
         place = {"Location": f"{call.request.url.path}/{server['id']}"}
-        return JSONResponse({"server": self.render(server)}, 201, headers=place)
+        return JSONResponse({"server": render_server(self._world, server)}, 201, headers=place)
 
     async def get(self, call: Call) -> Response:
-        return JSONResponse({"server": self.render(self._find(call))})
+        return JSONResponse({"server": render_server(self._world, self._find(call))})
 
     async def update(self, call: Call) -> Response:
         server = self._find(call)
@@ -102,7 +94,7 @@ class Servers:
             server["security_group"] = self._security_group(call, str(body.security_group.get("id")))["id"]
         self._world.save(SERVER, server)
         await self._power.apply_mail_filter(server)
-        return JSONResponse({"server": self.render(server)})
+        return JSONResponse({"server": render_server(self._world, server)})
 
     async def delete(self, call: Call) -> Response:
         server = self._find(call)
@@ -122,7 +114,7 @@ class Servers:
         if body.action in ("poweroff", "terminate", "stop_in_place"):
             self._refuse_protected(server)
         self._begin(server, body.action)
-        return JSONResponse({"task": _task(server, body.action, call.zone)}, 202)
+        return JSONResponse({"task": task_json(server, body.action, call.zone)}, 202)
 
     def _begin(self, server: Document, action: str) -> None:
         identifier = server["id"]
@@ -229,102 +221,6 @@ class Servers:
     def _refuse_protected(self, server: Document) -> None:
         if server["protected"]:
             raise errors.precondition_failed("the server is protected")
-
-    # -- the shape of a server -----------------------------------------------------------------------------------------
-
-    def render(self, server: Document) -> dict[str, Any]:
-        ips = [self._public_ip(server, each) for each in self._world.ips_of(server["id"])]
-        first_v4 = next((each for each in ips if each["family"] == "inet"), None)
-        group = self._world.store.get(SECURITY_GROUP, server["security_group"]) or {"id": "", "name": ""}
-        image = self._world.catalogue.image(server["zone"], server["image"])
-        kept = (
-            "id",
-            "name",
-            "hostname",
-            "commercial_type",
-            "boot_type",
-            "organization",
-            "project",
-            "tags",
-            "state",
-        )
-        return {
-            **{key: server[key] for key in kept},
-            "arch": BOOTABLE,
-            "image": image_json(image) if image else None,
-            "volumes": self._volumes(server),
-            "state_detail": server["state_detail"],
-            "protected": server["protected"],
-            "public_ip": first_v4,
-            "public_ips": ips,
-            "mac_address": server["mac_address"],
-            "routed_ip_enabled": True,
-            "enable_ipv6": False,
-            "ipv6": None,
-            "extra_networks": [],
-            "private_ip": None,
-            "dynamic_ip_required": server["dynamic_ip_required"],
-            "creation_date": server["creation_date"],
-            "modification_date": server["modification_date"],
-            "bootscript": None,
-            "security_group": {"id": group["id"], "name": group["name"]},
-            "location": None if server["state"] == STOPPED else _location(server),
-            "maintenances": [],
-            "allowed_actions": ACTIONS_FROM[server["state"]],
-            "placement_group": None,
-            "private_nics": [],
-            "zone": server["zone"],
-            "filesystems": [],
-            "end_of_service": False,
-            "dns": f"{server['id']}.pub.instances.scw.cloud",
-        }
-
-    def _volumes(self, server: Document) -> dict[str, Any]:
-        if self._world.store.get(VOLUME, server["volume"]) is None:
-            return {}
-        volume = {"id": server["volume"], "volume_type": "sbs_volume", "state": "available", "boot": False}
-        return {"0": {**volume, "zone": server["zone"]}}
-
-    def _public_ip(self, server: Document, ip: Document) -> dict[str, Any]:
-        common = {
-            "id": ip["id"],
-            "dynamic": False,
-            "tags": ip["tags"],
-            "state": "attached",
-            "ipam_id": ip["ipam_id"],
-        }
-        if ip["prefix"] is None:
-            v4 = {"address": ip["address"], "gateway": str(self._world.addresses.gateway), "netmask": "32"}
-            return {**common, **v4, "family": "inet", "provisioning_mode": "dhcp"}
-        # Autoconfigured from the MAC address, so it exists only since there is a server.
-        address = str(IPv6Network(ip["prefix"])[int(server["mac_address"].replace(":", ""), 16)])
-        v6 = {"address": address, "gateway": "fe80::dc00:ff:fe00:1", "netmask": "64"}
-        return {**common, **v6, "family": "inet6", "provisioning_mode": "slaac"}
-
-
-def _task(server: Document, action: str, zone: str) -> dict[str, Any]:
-    """A task that can never be looked at: the API has no call for it."""
-    return {
-        "id": new_id(),
-        "description": f"server_{action}",
-        "status": "pending",
-        "progress": 0,
-        "started_at": now(),
-        "terminated_at": None,
-        "href_from": f"/servers/{server['id']}/action",
-        "href_result": f"/servers/{server['id']}",
-        "zone": zone,
-    }
-
-
-def _location(server: Document) -> dict[str, str]:
-    return {
-        "zone_id": server["zone"],
-        "platform_id": "14",
-        "cluster_id": "1",
-        "hypervisor_id": "101",
-        "node_id": str(int(server["id"][:4], 16)),
-    }
 
 
 def _mac(identifier: str) -> str:

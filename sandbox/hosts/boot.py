@@ -1,0 +1,43 @@
+"""The command that is one life of a server: overlay, network namespace, systemd-nspawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sandbox.hosts.disk import Disk
+from sandbox.hosts.images import UID_BASE
+from sandbox.net.namespace import BRIDGE, NSPAWN_COMMAND
+
+# $1 image, $2 upper, $3 work, $4 mount point, $5 namespace file; the rest is the command. nspawn's own run-time
+# directory is private too, so that nothing of it stays on the machine.
+BOOT_SCRIPT = """\
+set -e
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
+namespace=$5
+shift 5
+exec nsenter --net="$namespace" -- "$@"
+"""
+
+
+def boot_command(disk: Disk, machine: str, namespace: Path) -> list[str]:
+    """Boots `disk` as `machine` in the network namespace at `namespace`; ends when the system does."""
+    layers = map(str, (disk.image, disk.upper, disk.work, disk.root, namespace))
+    nspawn = [
+        NSPAWN_COMMAND,
+        "--quiet",
+        "--register=no",
+        "--keep-unit",
+        f"--machine={machine}",
+        f"--directory={disk.root}",
+        f"--network-bridge={BRIDGE}",
+        "--resolv-conf=off",
+        "--link-journal=no",
+        "--timezone=off",
+        "--console=read-only",
+        f"--private-users={UID_BASE}:65536",
+        "--private-users-ownership=chown",
+        "--boot",
+    ]
+    return ["unshare", "--mount", "--propagation=slave", "/bin/sh", "-c", BOOT_SCRIPT, "sh", *layers, *nspawn]
