@@ -87,7 +87,6 @@ class Blacklists:
             if each.ipv6:
                 zones.append(f"{each.zone}:ip6trie:{each.zone}.ip6")
         listen = ["-b", f"{self.address_v4}/53", "-b", f"{self.address_v6}/53"]
-        # Without root it cannot change user, and does not try to.
         process = await self._namespace.spawn(
             ["rbldnsd", "-n", "-u", "rbldns", "-w", str(self._directory), "-c", "1s", *listen, *zones],
             log=self._log,
