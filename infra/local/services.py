@@ -154,7 +154,6 @@ class Services:
 
     def _vault(self) -> list[Row]:
         socket = self.layout.home / "run/keys/vault-keys.sock"
-        callers = ",".join(str(of_process(name).uid) for name in ("vault-api", "vault-worker"))
         key_service = {"SC_KEY_SERVICE_SOCKET": str(socket)}
         return [
             Row(
@@ -163,7 +162,8 @@ class Services:
                 {
                     "SC_SOCKET": str(socket),
                     "SC_KEYRING_FILE": str(self.layout.home / "keyring/keyring.json"),
-                    "SC_ALLOWED_UIDS": callers,
+                    # The worker never opens a secret, so it gets no answer.
+                    "SC_ALLOWED_UIDS": str(of_process("vault-api").uid),
                 },
                 socket="",
             ),
@@ -192,6 +192,9 @@ class Services:
                     "SC_CONTROL_PLANE_V6": f"{network['host_v6']}/128",
                     "SC_ACME_DIRECTORY": self.endpoints["acme_directory"],
                     "SC_ACME_CONTACT": f"hostmaster@{PLATFORM_ZONE}",
+                    "SC_SELF_TEST_EGRESS": f"{network['outside_mail']}:25",
+                    "SC_SELF_TEST_CA_FILE": self.endpoints["acme_root_file"],
+                    "SC_REVERSE_SIGNED": "true",
                     # The stand-in never accepts a create later than a few seconds after its answer was lost.
                     "SC_QUIET_WINDOW_SECONDS": "12",
                     "SC_SWEEP_DRY_RUN": "false",

@@ -185,7 +185,7 @@ def _start_nginx(stack: Stack) -> None:
     certificate, key = stack.layout.tls / "nginx.pem", stack.layout.tls / "nginx.key"
     port = State.load(stack.state_file).nginx_port
     configuration = nginx.render(stack.layout, port, certificate, key)
-    argv = ["/usr/sbin/nginx", "-e", str(stack.layout.logs / "nginx.log"), "-c", str(configuration)]
+    argv = ["/usr/sbin/nginx", "-e", str(stack.layout.logs / "nginx-error.log"), "-c", str(configuration)]
     processes.start(stack.layout, Process("nginx", argv, account=account))
 
 
