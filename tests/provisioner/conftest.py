@@ -1,4 +1,4 @@
-"""A stage per test, on the module's database."""
+"""A stage per test, on the module's database; and the API on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
+from tests.provisioner.api import Api
 from tests.provisioner.stage import Stage
 
 TABLES = (
@@ -23,3 +24,10 @@ async def stage(service_database: ServiceDatabases, trust: Trust) -> AsyncIterat
     made = Stage.build(trust, database)
     yield made
     await made.database.dispose()
+
+
+@pytest.fixture
+async def api(stage: Stage, service_database: ServiceDatabases, trust: Trust) -> AsyncIterator[Api]:
+    made = Api.build(stage, trust, service_database("provisioner"))
+    yield made
+    await made.aclose()

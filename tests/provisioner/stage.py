@@ -52,6 +52,7 @@ def worker_settings(trust: Trust, database: ServiceDatabase, **fields: Any) -> W
         "host_key_secret": SecretStr("x" * 40),
         "control_plane_v4": ["198.51.100.62/32"],
         "acme_contact": f"hostmaster@{ZONE}",
+        "self_test_egress": "198.51.100.6:25",
         "lease_seconds": 5.0,
         "quiet_window_seconds": 0.6,
         "poll_seconds": 0.02,
