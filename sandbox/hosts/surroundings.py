@@ -59,6 +59,8 @@ class Surroundings:
         disk.write(ROOT_HINTS, root_hints)
         disk.write(ROOT_KEY, trust_anchor)
         lines = ["server:", f'    root-hints: "{ROOT_HINTS}"']
+        # A changed record is seen at the next question, so that nobody has to wait out a vendor's shortest TTL.
+        lines += ["    cache-max-ttl: 0", "    cache-max-negative-ttl: 0"]
         lines += [f'    local-zone: "{zone}" nodefault' for zone in self.local_zones]
         disk.write(UNBOUND_FILE, "\n".join(lines) + "\n")
         unbound = disk.owner_of("/var/lib/unbound")
