@@ -106,13 +106,13 @@ class Pipeline:
         route = trail.route = match.route
         by_name = dict(headers)
         principal = trail.principal = await self._caller(route, by_name.get(b"authorization"), trail)
+        self._limit(route, principal, trail)
         workspace_id = match.params.get("workspace_id")
         role = await self._role(route, principal, workspace_id)
         decision = decide(route, principal, workspace_id, role, int(self._now()))
         if decision.refusal is not None:
             raise _refusal(decision, route)
         trail.workspace_id = workspace_id
-        self._limit(route, principal, trail)
         if route.idempotency and b"idempotency-key" not in by_name:
             raise IdempotencyKeyMissing(next_action="Send a fresh random value in Idempotency-Key.")
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)

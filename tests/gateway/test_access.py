@@ -125,7 +125,7 @@ async def test_a_key_reads_with_its_scope_and_cannot_write(stage: tuple[Edge, Ec
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
     identity = InternalVerifier(trust.directory, "provisioner").verify(echo.last_headers()["x-sc-identity"])
     assert identity.kind == "api_key"
-    assert identity.permissions == {"servers.read", "subscriptions.read", "workspace.read"}
+    assert identity.permissions == {"servers.read", "subscriptions.read", "jobs.read", "workspace.read"}
     refused = await made.client.post(f"{servers(workspace)}/{new_id('srv')}/cancel", json={}, headers=headers)
     assert refused.status_code == 403
     assert (await made.client.get("/v1/me", headers=headers)).status_code == 403

@@ -122,7 +122,7 @@ def test_permissions_grow_with_the_role_and_never_by_scopes() -> None:
         assert TABLE.permissions_for(role, frozenset({scope})) <= TABLE.permissions_of(role)
     assert TABLE.permissions_for("owner", frozenset()) == {"workspace.read"}
     reader = TABLE.permissions_for("owner", frozenset({"servers:read"}))
-    assert reader == {"workspace.read", "servers.read", "subscriptions.read"}
+    assert reader == {"workspace.read", "servers.read", "subscriptions.read", "jobs.read"}
     assert TABLE.permissions_for("nobody", None) == frozenset()
 
 
