@@ -63,7 +63,13 @@ async def serve(directory: Path, count: int, image: Kind, images: Path, public_k
             await hosts.allow_mail(str(number), True)
             await instance.start()
             servers.append(
-                {"name": f"play{number}", "v4": str(v4), "v6": str(v6), "console": str(instance.console)}
+                {
+                    "name": f"play{number}",
+                    "image": instance.record.image.parent.name,
+                    "v4": str(v4),
+                    "v6": str(v6),
+                    "console": str(instance.console),
+                }
             )
         for server in servers:
             server["ssh_after_s"] = f"{await wait_for_ssh(server['v4'], 60):.1f}"
