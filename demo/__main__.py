@@ -89,10 +89,12 @@ async def main(arguments: argparse.Namespace) -> int:
     setup_seconds = time.monotonic() - started
     directory = stack.layout.var
     run = stack.next_run()
-    a, b = parties("" if run == 1 else str(run))
+    mark = "" if run == 1 else str(run)
+    a, b = parties(mark)
     world = World(stack.endpoints_file)
     api = Api(stack.public_url, stack.ca_file)
-    story = Story(api, world, directory, a, b, stack.operate, timings={"setup_s": round(setup_seconds, 1)})
+    story = Story(api, world, directory, a, b, stack.operate, member_email=f"mia{mark}@people.test")
+    story.timings["setup_s"] = round(setup_seconds, 1)
     outcomes = await play(story, stack)
     report = directory / "report.json"
     report.write_text(

@@ -78,6 +78,7 @@ class Story:
     a: Party
     b: Party
     operator: Callable[[str, list[str]], Awaitable[str]] = field(repr=False)  # (process, argv) -> stdout
+    member_email: str = "mia@people.test"
     member: Api | None = field(default=None, repr=False)
     timings: dict[str, Any] = field(default_factory=dict)
     _post: Post | None = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from demo.steps.people import sign_up, token_of
 from demo.story import Check, Evidence, Step, Story, new_password
 
-MEMBER = "mia@people.test"
-
 
 async def collect(story: Story) -> Evidence:
     a = story.a
@@ -14,9 +12,11 @@ async def collect(story: Story) -> Evidence:
     made = await a.api.send("POST", "/v1/workspaces", {"name": a.workspace_name})
     a.workspace_id = made.json["id"]
     regions = await a.api.send("GET", "/v1/regions")
-    invited = await a.api.send("POST", f"{a.path}/invitations", {"email": MEMBER, "role": "member"})
-    story.member, member_account = await sign_up(story, "Mia Member", MEMBER, new_password())
-    token = token_of(await story.letter(MEMBER, "invit"))
+    invited = await a.api.send(
+        "POST", f"{a.path}/invitations", {"email": story.member_email, "role": "member"}
+    )
+    story.member, member_account = await sign_up(story, "Mia Member", story.member_email, new_password())
+    token = token_of(await story.letter(story.member_email, "invit"))
     accepted = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
     again = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from demo.api import Api, StreamEvent
+from demo.api import Api, StreamEvent, redact
 from demo.story import Evidence, Party, Story
 from demo.world import NeverHappened, until
 
@@ -14,10 +14,11 @@ PROVISION_SECONDS = 420
 
 async def buy(story: Story, party: Party, plan: str = "starter") -> Evidence:
     """Checkout, payment at the Stripe stand-in, and the server that the payment brings."""
-    asked = await party.api.send("POST", f"{party.path}/subscriptions", {"plan": plan, "zone": party.zone})
-    subscription_id = asked.json["id"]
+    order = {"plan": plan, "zone": party.zone}
+    asked = await party.api.expect(201, "POST", f"{party.path}/subscriptions", order)
+    subscription_id = asked["id"]
     unpaid = await party.api.get(f"{party.path}/servers")
-    session = asked.json["checkout_url"].rstrip("/").rsplit("/", 1)[-1]
+    session = asked["checkout_url"].rstrip("/").rsplit("/", 1)[-1]
     paid = await story.world.call("POST", f"/stripe/checkout/{session}/pay")
 
     async def server() -> dict[str, Any] | None:
@@ -28,7 +29,7 @@ async def buy(story: Story, party: Party, plan: str = "starter") -> Evidence:
     party.server_id, party.hostname = bought["id"], bought["hostname"]
     party.job_id = await newest_job(party.api, party, "provision")
     return {
-        "subscription": asked.shown,
+        "subscription": redact(asked),
         "servers_before_payment": unpaid["items"],
         "payment": paid,
         "server": bought,

@@ -64,7 +64,12 @@ def start(layout: Layout, process: Process) -> None:
     with log_of(layout, process.name).open("ab") as log:
         started = subprocess.Popen(
             group.joining(argv),
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **process.environment},
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "LANG": "C.UTF-8",
+                "HOME": "/nonexistent",
+                **process.environment,
+            },
             cwd=layout.mount,
             stdin=subprocess.DEVNULL,
             stdout=log,
