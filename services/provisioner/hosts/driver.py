@@ -91,7 +91,7 @@ class SshHost:
 
     async def probe(self, host: HostAddress, connect_to: tuple[str, int] | None = None) -> ProbeResult:
         request = {"connect_to": list(connect_to) if connect_to else None}
-        return ProbeResult.model_validate(await self._call(host, "probe", request))
+        return ProbeResult.model_validate((await self._call(host, "probe", request))["probe"])
 
     async def mail_log(
         self,
@@ -151,6 +151,7 @@ class SshHost:
                     host.address,
                     host.port,
                     username=USER,
+                    local_username=USER,  # this process's uid may have no name
                     client_keys=[(key, certificate)],
                     known_hosts=([pinned], [], []),
                     server_host_key_algs=["ssh-ed25519"],
