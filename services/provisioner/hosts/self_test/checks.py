@@ -68,7 +68,7 @@ class SelfTestTarget:
     foreign_recipient: str = "relay-test@example.com"
     """An address that no host of ours is responsible for; nothing is ever sent to it."""
     recipients_per_message: int = 50
-    timeout_seconds: float = 5.0
+    timeout_seconds: float = 10.0
     delivery_seconds: float = 20.0
     """How long a message may take from acceptance to the mailbox."""
 

@@ -195,7 +195,7 @@ def serve(verbs: dict[str, Verb]) -> int:
         request = json.loads(line or b"{}")
         if not isinstance(request, dict):
             raise Refused("bad_request", "a JSON object is expected")
-        answer, status = {"ok": True, **verbs[verb](request, sys.stdin.buffer)}, 0
+        answer, status = {**verbs[verb](request, sys.stdin.buffer), "ok": True}, 0
     except Refused as error:
         answer, status = {"ok": False, "error": {"code": error.code, "detail": error.detail}}, 1
     except subprocess.TimeoutExpired as error:

@@ -125,4 +125,4 @@ def probe_request(request: Answer, _payload: BinaryIO) -> Answer:
         checks += egress(str(target[0]), int(target[1]))
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
         checks += pool.map(lambda one: one(), (services, system, firewall, egress_rule, updates, resolver))
-    return {"ok": all(check["ok"] for check in checks), "checks": checks}
+    return {"probe": {"ok": all(check["ok"] for check in checks), "checks": checks}}
