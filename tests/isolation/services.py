@@ -37,7 +37,8 @@ def _fields(service: str, directory: Path) -> dict[str, Any]:
     if service == "vault":
         return {"key_service_socket": directory / "keys.sock"}
     if service == "provisioner":
-        return {"stripe_checkout_key": "rk_test_x", "stripe_webhook_secret": "whsec_x"}
+        nobody = "https://127.0.0.1:1"  # the payment provider is not asked from here
+        return {"stripe_checkout_key": "rk_test_x", "stripe_webhook_secret": "whsec_x", "stripe_url": nobody}
     if service == "dns":
         return {"platform_zone": "sendchief.test", "special_use_names": ()}
     return {}

@@ -1,0 +1,100 @@
+"""What requests with a body say. A route with a body that is not here fails the test.
+
+`FOREIGN` lists the members of a body that are ids: each is also tried with an id of the other customer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.isolation import factories
+from tests.isolation.world import Customer, Factory, Made, World
+
+Body = Callable[[World, Customer, Made | None], Awaitable[Any]]
+_W = "/v1/workspaces/{workspace_id}"
+
+
+async def _delete_workspace(world: World, one: Customer, made: Made | None) -> Any:
+    return {"confirm_name": one.name}
+
+
+async def _invite(world: World, one: Customer, made: Made | None) -> Any:
+    return {"email": f"{secrets.token_hex(6)}@people.test"}
+
+
+async def _api_key(world: World, one: Customer, made: Made | None) -> Any:
+    return {"name": "k", "scopes": ["servers:read"]}
+
+
+async def _reason(world: World, one: Customer, made: Made | None) -> Any:
+    return {"reason": "asked by phone"}
+
+
+async def _export(world: World, one: Customer, made: Made | None) -> Any:
+    mailbox = await factories.secret_mailbox(world, one)
+    return {"format": "csv", "mailbox_ids": [mailbox.id], "reason": "moving house"}
+
+
+async def _download(world: World, one: Customer, made: Made | None) -> Any:
+    return {"token": made.extra["token"] if made else "x"}
+
+
+async def _provider_token(world: World, one: Customer, made: Made | None) -> Any:
+    return {"provider": "cloudflare", "token": secrets.token_urlsafe(30), "label": "zone"}
+
+
+async def _subscribe(world: World, one: Customer, made: Made | None) -> Any:
+    return {"plan": factories._plan(), "zone": "fr-par-1"}
+
+
+async def _cancel(world: World, one: Customer, made: Made | None) -> Any:
+    return {"confirm_name": made.extra["hostname"] if made else "x", "reason": "no longer needed"}
+
+
+async def _domain(world: World, one: Customer, made: Made | None) -> Any:
+    return {
+        "server_id": (await factories.server(world, one)).id,
+        "name": await factories.proven_name(world, one),
+    }
+
+
+async def _mailbox(world: World, one: Customer, made: Made | None) -> Any:
+    return {"local_part": secrets.token_hex(4), "display_name": "Ada"}
+
+
+async def _zone(world: World, one: Customer, made: Made | None) -> Any:
+    return {"name": f"{secrets.token_hex(6)}.test", "method": "txt"}
+
+
+async def _apply(world: World, one: Customer, made: Made | None) -> Any:
+    return {"plan_id": made.extra["plan_id"] if made else "x"}
+
+
+BODIES: dict[str, Body] = {
+    f"DELETE {_W}": _delete_workspace,
+    f"POST {_W}/invitations": _invite,
+    f"POST {_W}/api-keys": _api_key,
+    f"POST {_W}/mailboxes/{{mailbox_id}}/reveal": _reason,
+    f"POST {_W}/exports": _export,
+    f"POST {_W}/exports/{{export_id}}/download": _download,
+    f"POST {_W}/provider-tokens": _provider_token,
+    f"POST {_W}/subscriptions": _subscribe,
+    f"POST {_W}/servers/{{server_id}}/cancel": _cancel,
+    f"POST {_W}/domains": _domain,
+    f"POST {_W}/domains/{{domain_id}}/mailboxes": _mailbox,
+    f"POST {_W}/zones": _zone,
+    f"POST {_W}/zones/{{zone_id}}/plan/apply": _apply,
+}
+
+IDS_IN_BODIES: dict[str, dict[str, tuple[Factory, bool]]] = {
+    f"POST {_W}/exports": {"mailbox_ids": (factories.secret_mailbox, True)},
+    f"POST {_W}/domains": {"server_id": (factories.server, False)},
+}
+"""Members that name a thing: the factory of that thing, and whether the member is a list."""
+
+NOT_ALONE: dict[str, str] = {
+    f"POST {_W}/subscriptions": "opens a page at the payment provider, which is not in this process: 503",
+}
+"""Requests that the owner cannot carry out here, each with the reason."""

@@ -1,0 +1,75 @@
+"""Requests to an application in this process. An event stream is left after its first piece."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`known` is what a caller can compare: status, media type and body."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+    @property
+    def known(self) -> tuple[int, str, bytes]:
+        return self.status, self.media_type, self.body
+
+
+async def call(app: Any, method: str, path: str, *, headers: Mapping[str, str], body: Any = None) -> Answer:
+    payload = b"" if body is None else json.dumps(body).encode()
+    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    if body is not None:
+        lines += [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"sendchief.test"), *lines],
+        "client": None,
+        "server": ("sendchief.test", 443),
+    }
+    sent = asyncio.Event()
+    enough = asyncio.Event()
+    start: dict[str, Any] = {}
+    pieces: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sent.is_set():
+            sent.set()
+            return {"type": "http.request", "body": payload, "more_body": False}
+        await enough.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+        else:
+            pieces.append(message.get("body", b""))
+            streaming = b"text/event-stream" in dict(start["headers"]).get(b"content-type", b"")
+            if not message.get("more_body") or (streaming and pieces[-1]):
+                enough.set()
+
+    task = asyncio.create_task(app(scope, receive, send))
+    waiting = asyncio.create_task(enough.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+    waiting.cancel()
+    if not task.done():
+        await asyncio.wait({task}, timeout=0.5)
+    if not task.done():
+        task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    media_type = dict(start["headers"]).get(b"content-type", b"").decode()
+    return Answer(start["status"], media_type, b"".join(pieces))

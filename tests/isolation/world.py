@@ -1,0 +1,136 @@
+"""Two customers, A and B, in every service, with a factory for each kind of thing that a path can name.
+
+A factory makes a fresh, real thing in the service's database and returns its id. What a request has to say beside
+the path stands in `bodies.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from gateway.routes import RouteTable
+from gateway.settings import GatewaySettings
+from shared.db.database import Database
+from shared.ids import new_id
+from tests.fixtures.database import ServiceDatabases
+from tests.fixtures.identity import Trust
+from tests.isolation.caller import Answer, call
+from tests.isolation.services import app_of, available
+
+TABLE = RouteTable.load(GatewaySettings.model_fields["permissions_file"].default)
+
+
+@dataclass(frozen=True)
+class Customer:
+    workspace_id: str
+    account_id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """A thing of one customer. `extra` is what a request about it has to know."""
+
+    id: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class World:
+    trust: Trust
+    apps: dict[str, FastAPI]
+    databases: dict[str, Database]
+    """As the worker role, which sees all."""
+    a: Customer
+    b: Customer
+
+    async def ask(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        customer: Customer,
+        body: Any = None,
+        *,
+        permissions: frozenset[str] | None = None,
+    ) -> Answer:
+        """As the owner of the customer's workspace, with all that an owner may do."""
+        headers = self.trust.user(
+            service,
+            workspace_id=customer.workspace_id,
+            account_id=customer.account_id,
+            permissions=TABLE.permissions_of("owner") if permissions is None else permissions,
+        )
+        headers["Idempotency-Key"] = new_id("req")
+        return await call(self.apps[service], method, path, headers=headers, body=body)
+
+    async def as_service(
+        self, caller: str, service: str, method: str, path: str, customer: Customer, body: Any
+    ) -> Answer:
+        headers = self.trust.service(caller, service, workspace_id=customer.workspace_id)
+        return await call(self.apps[service], method, path, headers=headers, body=body)
+
+    async def add(self, service: str, *rows: Any) -> None:
+        async with self.databases[service].transaction() as session:
+            for row in rows:
+                session.add(row)
+                await session.flush()
+
+    async def fingerprint(self, service: str, customer: Customer) -> str:
+        """Of every row of the customer's workspace in every table of the service."""
+        digest = hashlib.sha256()
+        async with self.databases[service].transaction() as session:
+            tables = (
+                await session.execute(
+                    text(
+                        "select table_name, column_name from information_schema.columns "
+                        "where table_schema = 'public' and column_name in ('workspace_id', 'scope') order by 1, 2"
+                    )
+                )
+            ).all()
+            for table, column in tables:
+                rows = await session.execute(
+                    text(f"select t::text from {table} t where {column} = :workspace order by 1"),  # noqa: S608
+                    {"workspace": customer.workspace_id},
+                )
+                for row in rows.scalars():
+                    digest.update(f"{table}|{row}\n".encode())
+        return digest.hexdigest()
+
+
+Factory = Callable[[World, Customer], Awaitable[Made]]
+
+
+@asynccontextmanager
+async def world(service_database: ServiceDatabases, trust: Trust, directory: Path) -> AsyncIterator[World]:
+    from tests.isolation.factories import customer, key_service
+
+    databases = {name: service_database(name) for name in available()}
+    apps: dict[str, FastAPI] = {}
+    async with key_service(directory / "keys.sock"):
+        for name in databases:
+            apps[name] = app_of(name, trust, directory, databases[name])
+        workers = {name: Database(database.worker_url) for name, database in databases.items()}
+        try:
+            made = World(trust, apps, workers, customer("A"), customer("B"))
+            await _admit(made)
+            yield made
+        finally:
+            await asyncio.gather(*(app.state.database.dispose() for app in apps.values()))
+            await asyncio.gather(*(database.dispose() for database in workers.values()))
+
+
+async def _admit(made: World) -> None:
+    from tests.isolation.factories import admit
+
+    for one in (made.a, made.b):
+        await admit(made, one)
