@@ -101,7 +101,7 @@ def render_user_data(
                 "passwd": "*",
                 "shell": "/bin/sh",
                 "no_create_home": True,
-                "homedir": "/nonexistent",
+                "homedir": "/",
             }
         ],
         "write_files": files,

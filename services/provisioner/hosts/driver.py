@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +44,9 @@ class SshHost:
         call_timeout: timedelta = timedelta(seconds=60),
         certificates_timeout: timedelta = timedelta(seconds=180),
     ) -> None:
+        # The library asks for the login name and home of this process, whose uid may have neither.
+        os.environ.setdefault("LOGNAME", USER)
+        os.environ.setdefault("HOME", "/nonexistent")
         self._authority = authority
         self._connect_timeout = connect_timeout.total_seconds()
         self._call_timeout = call_timeout.total_seconds()
@@ -151,7 +155,6 @@ class SshHost:
                     host.address,
                     host.port,
                     username=USER,
-                    local_username=USER,  # this process's uid may have no name
                     client_keys=[(key, certificate)],
                     known_hosts=([pinned], [], []),
                     server_host_key_algs=["ssh-ed25519"],

@@ -10,7 +10,6 @@ import smtplib
 import ssl
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from email.message import EmailMessage
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -284,8 +283,7 @@ async def test_the_limit_counts_recipients_and_no_postmaster_lifts_it(
             try:
                 send(server, trust, "carol@example-a.test", "limited", many)
             except smtplib.SMTPDataError as error:
-                assert error.smtp_code == 451
-                return sent
+                return sent if error.smtp_code == 451 else -error.smtp_code
         return 6
 
     assert await asyncio.to_thread(try_to_send) == 2
@@ -343,8 +341,9 @@ async def test_a_forgotten_root_means_a_new_certificate_by_the_ordinary_path(
         [
             "/bin/sh",
             "-c",
-            "cat > /usr/local/share/ca-certificates/new.crt; for f in /usr/local/share/ca-certificates/sandbox-*.crt; do "
-            "openssl x509 -noout -subject -in $f | grep -qi pebble && rm $f; done; update-ca-certificates --fresh >/dev/null 2>&1",
+            "cd /usr/local/share/ca-certificates; cat > new.crt; for f in sandbox-*.crt; do "
+            "openssl x509 -noout -subject -in $f | grep -qi pebble && rm $f; done; "
+            "update-ca-certificates --fresh >/dev/null 2>&1",
         ],
         stdin=root.encode(),
     )
@@ -357,7 +356,7 @@ async def test_a_forgotten_root_means_a_new_certificate_by_the_ordinary_path(
     assert after.certificate_sha256 != before.certificate_sha256
 
 
-# -- webmail ------------------------------------------------------------------------------------------------------------
+# -- webmail ---------------------------------------------------------------------------------------------------------
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -395,8 +394,8 @@ class Browser:
 
 
 @pytest.fixture
-def keys() -> Iterator[bytes]:
-    yield secrets.token_bytes(32)
+def keys() -> bytes:
+    return secrets.token_bytes(32)
 
 
 def mint(key: bytes, server: Server, subject: str, **changes: Any) -> str:
@@ -463,13 +462,17 @@ async def test_webmail_s_user_reads_neither_keys_nor_verifiers(server: Server) -
         assert "Permission denied" in said
 
 
-# -- after a reboot -------------------------------------------------------------------------------------------------------
+# -- after a reboot --------------------------------------------------------------------------------------------------
 
 
 async def test_everything_is_there_after_a_reboot(made_world: World, server: Server) -> None:
     made_world.trust_acme()
+    before = server.instance.guest_pid()
     await server.inside("systemd-run --quiet --on-active=0.2 systemctl reboot")
-    await asyncio.sleep(1.5)
+    for _ in range(300):
+        if server.instance.guest_pid() not in (before, None):
+            break
+        await asyncio.sleep(0.1)
     for _ in range(300):
         try:
             probe = await made_world.ssh.probe(server.address)

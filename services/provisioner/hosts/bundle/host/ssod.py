@@ -129,9 +129,9 @@ class _Handler(socketserver.StreamRequestHandler):
         credentials = self.request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, uid, _ = struct.unpack("3i", credentials)
         try:
+            token = self.rfile.readline(4200).decode("ascii").strip()
             if uid != self.server.webmail_uid:
                 raise Invalid(f"uid {uid} may not ask")
-            token = self.rfile.readline(4200).decode("ascii").strip()
             answer = self.server.broker.redeem(token, time.time())
             print(f"signed in {answer['user']}", flush=True)
         except (Invalid, ValueError, OSError) as error:
