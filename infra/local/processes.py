@@ -68,6 +68,7 @@ def start(layout: Layout, process: Process) -> None:
                 "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                 "LANG": "C.UTF-8",
                 "HOME": "/nonexistent",
+                "LOGNAME": process.name,  # the uid has no name in passwd, and some libraries ask
                 **process.environment,
             },
             cwd=layout.mount,
