@@ -144,7 +144,7 @@ PLACES: tuple[_Place, ...] = (
     _Place(
         "roundcube/config.inc.php", "/etc/roundcube/config.inc.php", "php", group="sc-webmail", mode=0o640
     ),
-    _Place("roundcube/sc_sso.php", "/usr/share/roundcube/plugins/sc_sso/sc_sso.php", "php"),
+    _Place("roundcube/sc_sso.php", "/var/lib/roundcube/plugins/sc_sso/sc_sso.php", "php"),
     _Place("roundcube/pool.conf", "/etc/php/8.4/fpm/pool.d/sendchief.conf", "php"),
 )
 
