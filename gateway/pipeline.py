@@ -159,22 +159,31 @@ class Pipeline:
         )
 
     async def _role(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
-        """From the map while it can be trusted. Otherwise auth is asked, and nothing may be changed."""
+        """From the map while it can be trusted; a person whom it does not know is asked about, since he may have
+        joined a moment ago. Without trust auth is asked about every read, and nothing may be changed."""
         if principal is None:
             return None
         if self._authority.fresh:
-            return self._authority.role(principal.account_id, workspace_id) if workspace_id else None
+            role = self._authority.role(principal.account_id, workspace_id) if workspace_id else None
+            if role is not None or workspace_id is None or principal.kind == "api_key":
+                return role
+            return await self._introspected(principal, workspace_id)
         if route.method != "GET":
             raise Unavailable("Rights cannot be checked for changes at the moment.", retry_after=5)
         if principal.kind == "api_key":
             # Nothing is cached now: the key was introspected for this very request, and its role came with it.
             return principal.maker_role if principal.workspace_id == workspace_id else None
+        return await self._introspected(principal, workspace_id)
+
+    async def _introspected(self, person: Principal, workspace_id: str | None) -> str | None:
+        if workspace_id is not None and not _is_workspace_id(workspace_id):
+            workspace_id = None
         answer = await self._upstreams.introspect(
             {
                 "kind": "session",
-                "session_id": principal.session_id,
-                "account_id": principal.account_id,
-                "workspace_id": workspace_id if workspace_id and _is_workspace_id(workspace_id) else None,
+                "session_id": person.session_id,
+                "account_id": person.account_id,
+                "workspace_id": workspace_id,
             }
         )
         if answer.get("active") is not True:
@@ -226,7 +235,19 @@ class Pipeline:
             stream=route.stream,
             cookies=route.service == "auth" and route.access != "workspace",
             extra=trail.extra,
+            allowed=lambda: self._still_allowed(trail),
         )
+
+    def _still_allowed(self, trail: Trail) -> bool:
+        """Whether a stream may go on: the credential is alive and, as far as is known, the membership too."""
+        principal = trail.principal
+        if principal is None:
+            return True
+        if principal.expires_at <= self._now() or self._ended(principal):
+            return False
+        if trail.workspace_id is None or not self._authority.fresh:
+            return True
+        return self._authority.role(principal.account_id, trail.workspace_id) is not None
 
 
 def _is_workspace_id(text: str) -> bool:

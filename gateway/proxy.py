@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from gateway.replies import Headers, complete, public_headers
 from gateway.settings import GatewaySettings
 from shared.errors import DomainError
 
+RECHECK_SECONDS: Final = 1.0
 _REPEATABLE: Final = frozenset({"GET"})
 BodyMessage = MutableMapping[str, Any]
 
@@ -46,6 +47,8 @@ class Exchange:
     stream: bool
     cookies: bool
     extra: Headers
+    allowed: Callable[[], bool]
+    """Whether the caller may still have what he is being sent: asked each second while a stream goes on."""
 
 
 class Proxy:
@@ -174,11 +177,11 @@ class Proxy:
         await send(
             {"type": "http.response.start", "status": connection.status, "headers": headers + exchange.extra}
         )
-        gone = asyncio.create_task(_disconnected(receive)) if exchange.stream else None
+        over = asyncio.create_task(_over(receive, exchange.allowed)) if exchange.stream else None
         try:
             limit = None if exchange.stream else self._settings.total_seconds
             async with asyncio.timeout(limit):
-                await self._copy(connection, exchange, send, gone)
+                await self._copy(connection, exchange, send, over)
         except (UpstreamError, TimeoutError) as error:
             connection.abort()
             raise Broken(getattr(error, "reason", "the answer took too long")) from error
@@ -186,15 +189,16 @@ class Proxy:
             connection.abort()
             raise ClientGone from error
         finally:
-            if gone is not None:
-                gone.cancel()
+            if over is not None:
+                over.cancel()
+                await asyncio.gather(over, return_exceptions=True)
 
     async def _copy(
-        self, connection: Connection, exchange: Exchange, send: Send, gone: asyncio.Task[None] | None
+        self, connection: Connection, exchange: Exchange, send: Send, over: asyncio.Task[None] | None
     ) -> None:
         size, more = 0, True
         while more:
-            piece = await self._read(connection, gone)
+            piece = await self._read(connection, over)
             size += len(piece)
             if not exchange.stream and size > self._settings.max_response_bytes:
                 connection.abort()
@@ -202,22 +206,35 @@ class Proxy:
             more = bool(piece) and not connection.at_end
             await send({"type": "http.response.body", "body": piece, "more_body": more})
 
-    async def _read(self, connection: Connection, gone: asyncio.Task[None] | None) -> bytes:
-        """The next piece. A stream ends as soon as its caller hangs up."""
+    async def _read(self, connection: Connection, over: asyncio.Task[None] | None) -> bytes:
+        """The next piece. A stream ends as soon as it is over: by its caller, or by his rights."""
         async with asyncio.timeout(self._settings.idle_seconds):
-            if gone is None:
+            if over is None:
                 return await connection.read()
             reading = asyncio.ensure_future(connection.read())
             try:
-                await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
                     connection.abort()
-                    raise ClientGone
+                    over.result()
+                    return b""
                 return reading.result()
             finally:
                 if not reading.done():
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _over(receive: Receive, allowed: Callable[[], bool]) -> None:
+    """Returns when the caller's rights have ended; raises ClientGone when he has hung up."""
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        while allowed():
+            done, _ = await asyncio.wait({gone}, timeout=RECHECK_SECONDS)
+            if done:
+                raise ClientGone
+    finally:
+        gone.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -137,9 +137,9 @@ async def edge(trust: Trust, directory: Path, **fields: Any) -> AsyncIterator[Ed
 
         async def introspect(question: dict[str, Any]) -> Any:
             stage.introspections.append(question)
-            return stage.answers.get(
-                question.get("key") or question.get("session_id") or "", {"active": False}
-            )
+            if question["kind"] == "api_key":
+                return stage.answers.get(question["key"], {"active": False})
+            return stage.answers.get(question["session_id"], {"active": True, "role": None})
 
         gateway.tokens._fetch = keys
         gateway.upstreams.introspect = introspect  # type: ignore[method-assign]

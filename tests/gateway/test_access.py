@@ -174,6 +174,17 @@ async def test_a_changed_role_counts_from_the_next_request_on(stage: tuple[Edge,
     assert (await made.client.get(path, headers=made.person(account))).status_code == 403
 
 
+async def test_who_joined_a_moment_ago_is_let_in_before_the_event_comes(stage: tuple[Edge, Echo]) -> None:
+    made, _ = stage
+    account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")
+    made.know({})
+    made.answers[session] = {"active": True, "role": "owner", "workspace_id": workspace}
+    headers = made.person(account, session_id=session)
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
+    made.answers[session] = {"active": True, "role": None}
+    assert (await made.client.get(servers(workspace), headers=headers)).status_code == 404
+
+
 async def test_without_a_heartbeat_reads_are_asked_for_and_changes_refused(stage: tuple[Edge, Echo]) -> None:
     made, _ = stage
     account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")

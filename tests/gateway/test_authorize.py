@@ -203,14 +203,7 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadTable, match="twice"):
         RouteTable([one, one])
     with pytest.raises(BadTable, match="different roles"):
-        RouteTable(
-            [
-                one,
-                Route.model_validate(
-                    {**ENTRY, "path": "/v1/workspaces/{workspace_id}/y", "roles": ["admin"]}
-                ),
-            ]
-        )
+        RouteTable([one, other])
     (tmp_path / "bad.toml").write_text("[[route]]\nmethod = 'GET'\n")
     with pytest.raises(BadTable):
         RouteTable.load(tmp_path / "bad.toml")

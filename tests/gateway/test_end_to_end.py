@@ -61,7 +61,8 @@ async def test_from_sign_up_to_the_wall_between_workspaces(stack: World) -> None
     own = await client.get(f"/v1/workspaces/{mine}", headers=ada)
     assert (own.status_code, own.json()["role"]) == (200, "owner")
     answers = [
-        await client.get(f"/v1/workspaces/{identifier}", headers=ada) for identifier in (foreign, new_id("ws"))
+        await client.get(f"/v1/workspaces/{identifier}", headers=ada)
+        for identifier in (foreign, new_id("ws"))
     ]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].content == answers[1].content
@@ -140,14 +141,16 @@ async def test_with_the_bus_silent_reads_go_on_changes_stop_and_revocation_still
 
 
 async def test_request_ids_are_one_at_the_edge_and_inside(stack: World) -> None:
-    auth, _, client, _ = stack
-    answer = await client.post("/v1/auth/sessions", json={"email": "nobody@people.test", "password": PASSWORD})
+    _, _, client, _ = stack
+    answer = await client.post(
+        "/v1/auth/sessions", json={"email": "nobody@people.test", "password": PASSWORD}
+    )
     assert answer.status_code == 401
     assert answer.json()["instance"] == answer.headers["x-request-id"]
 
 
 async def test_health_and_the_documents_are_served(stack: World) -> None:
-    _, gateway, client, _ = stack
+    _, _, client, _ = stack
     assert (await client.get("/healthz")).json() == {"status": "ok"}
     ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()["checks"]["authority"]) == (200, "ok")

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.contracts.auth_events import MembershipChanged
 from shared.ids import new_id
 from tests.fixtures.identity import Trust
 from tests.gateway.edge import Echo, Edge, edge, eventually, served
@@ -217,6 +218,28 @@ async def test_a_stream_is_passed_on_piece_by_piece_and_ends_when_the_caller_lea
                 assert await anext(pieces) == b"id: 2\n\n"
             await asyncio.wait_for(left.wait(), 5)
         await eventually(lambda: made.gateway.upstreams.pools["provisioner"].open_connections == 0)
+
+
+async def test_a_stream_ends_with_the_rights_of_its_caller(trust: Trust, tmp_path: Path) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"id: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with served(app, tmp_path / "provisioner.sock"), edge(trust, tmp_path) as made:
+        account, workspace = new_id("usr"), new_id("ws")
+        made.know({(account, workspace): "member"})
+        path = f"/v1/workspaces/{workspace}/jobs/{new_id('job')}/events"
+        asking = asyncio.create_task(made.client.get(path, headers=made.person(account)))
+        await eventually(lambda: made.gateway.upstreams.pools["provisioner"].open_connections == 1)
+        made.gateway.authority.apply(
+            MembershipChanged(workspace_id=workspace, account_id=account, role=None, sequence=1), 0.0
+        )
+        answer = await asyncio.wait_for(asking, 5)
+        assert answer.content == b"id: 1\n\n"
+        assert (await made.client.get(path, headers=made.person(account))).status_code == 404
 
 
 class Raw:
