@@ -1,0 +1,94 @@
+"""Cancelling, at any moment: nothing is left, at the cloud or in DNS."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from services.provisioner.models import Subscription
+from services.provisioner.ports import CloudBusy, CloudNotFound, CloudUnavailable
+from services.provisioner.reconciler.plan import PRESENT
+from shared.contracts.provisioner_events import AddressReleased, ServerDeleted, ServerDnsDesired
+from tests.provisioner.stage import Stage
+
+NOTHING: dict[str, list[str]] = {"instance": [], "ip": [], "volume": [], "security_group": []}
+
+
+async def test_a_ready_server_leaves_nothing_behind(stage: Stage) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned() == NOTHING
+    assert (await stage.others.bus.emitted(ServerDnsDesired))[-1].withdrawn
+    assert len(await stage.others.bus.emitted(AddressReleased)) == 2
+    assert [event.server_id for event in await stage.others.bus.emitted(ServerDeleted)] == [server.id]
+    async with stage.database.transaction() as session:
+        subscription = (await session.scalars(select(Subscription))).one()
+    assert subscription.status == "ended"
+    assert stage.outside.billing.ended[str(subscription.stripe_subscription_id)] == 1
+
+
+async def test_names_go_before_the_addresses_they_lead_to(stage: Stage) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    stage.others.silent = True
+    await stage.cancel(server.id)
+
+    async def withdrawing() -> bool:
+        found = await stage.condition(server.id, "NamesWithdrawn")
+        return found is not None and found.reason == "AwaitingWithdrawal"
+
+    await stage.play(withdrawing)
+    assert len(stage.owned()["ip"]) == 2
+    stage.others.silent = False
+    stage.others.seen -= 1
+    await stage.gone(server.id)
+
+
+@pytest.mark.parametrize("step", [step.name for step in PRESENT[:18]])
+async def test_cancelled_at_any_step_nothing_is_left(stage: Stage, step: str) -> None:
+    server = await stage.paid()
+
+    async def begun() -> bool:
+        return any(row.step == step for row in await stage.log(server.id))
+
+    await stage.play(begun)
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned() == NOTHING
+
+
+@pytest.mark.parametrize("kind", ["ip", "security_group", "instance"])
+async def test_cancelled_while_a_create_is_unknown_the_late_one_is_deleted_too(
+    stage: Stage, kind: str
+) -> None:
+    faults = stage.outside.cloud.faults
+    faults.lost[kind], faults.late = 1, 0.3
+    server = await stage.paid()
+
+    async def unknown() -> bool:
+        return bool(faults.lost[kind] == 0)
+
+    await stage.play(unknown)
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned() == {**NOTHING, "volume": stage.owned()["volume"] if kind == "instance" else []}
+    assert not stage.outside.cloud.pending
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "delete_instance", "delete_volume", "release_ip", "delete_security_group", "power_off", "set_reverse",
+        "list_instances", "list_ips", "list_volumes", "list_security_groups",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("error", [CloudUnavailable("504"), CloudBusy("409"), CloudNotFound("404")])
+async def test_trouble_while_deleting_is_outlived(stage: Stage, method: str, error: Exception) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    stage.outside.cloud.faults.refuse[method] = [error]  # type: ignore[list-item]
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned() == NOTHING

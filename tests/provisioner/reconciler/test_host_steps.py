@@ -1,0 +1,171 @@
+"""The steps that talk to the host, and what the self-test may stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.provisioner.hosts.port import (
+    HostCommandFailed,
+    HostError,
+    HostKeyChanged,
+    HostRefused,
+    HostUnreachable,
+    InstallStatus,
+)
+from tests.provisioner.stage import Stage
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "first_contact",
+        "adopt_host_key",
+        "install_status",
+        "upload_and_start_install",
+        "facts",
+        "set_webmail_key",
+    ],
+)
+@pytest.mark.parametrize(
+    "error", [HostUnreachable("gone"), HostRefused("no"), HostCommandFailed("x", "busy", "later")]
+)
+async def test_a_passing_failure_of_the_host_is_outlived(stage: Stage, method: str, error: HostError) -> None:
+    stage.outside.host.fail[method] = [error]
+    server = await stage.paid()
+    await stage.ready(server.id)
+    assert stage.outside.host.installs_started[server.id] == 1
+
+
+async def test_a_host_with_another_key_stops_everything(stage: Stage) -> None:
+    stage.outside.host.fail["first_contact"] = [HostKeyChanged("other")]
+    server = await stage.paid()
+    await stage.play(lambda: stage.is_true(server.id, "Stalled"))
+    stalled = await stage.condition(server.id, "Stalled")
+    assert stalled is not None
+    assert stalled.reason == "HostKeyChanged"
+    assert not stage.outside.host.installs_started
+
+
+async def test_a_failed_installation_is_begun_again_under_another_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = stage.outside.host.install_status
+    failed: list[str] = []
+
+    async def once(host: object, run_id: str) -> InstallStatus:
+        found = await status(host, run_id)  # type: ignore[arg-type]
+        if found.state == "ok" and not failed:
+            failed.append(run_id)
+            return InstallStatus(run_id=run_id, state="failed", error="apt", log_tail="E: no space")
+        return found
+
+    monkeypatch.setattr(stage.outside.host, "install_status", once)
+    server = await stage.paid()
+    await stage.ready(server.id)
+    assert (await stage.server(server.id)).install_run_id not in (None, *failed)
+    told = [row for row in await stage.log(server.id) if row.step == "install" and row.outcome == "retrying"]
+    assert "no space" in told[0].evidence["log_tail"]
+
+
+@pytest.mark.parametrize("layer", ["encryption", "authentication", "dns", "hardening", "compliance"])
+async def test_a_failing_row_of_any_layer_blocks_ready(stage: Stage, layer: str) -> None:
+    stage.outside.self_test.broken = {f"{layer}.one"}
+    server = await stage.paid()
+
+    async def tried() -> bool:
+        return stage.outside.self_test.runs > 2
+
+    await stage.play(tried)
+    assert not (await stage.server(server.id)).ever_ready
+    stage.outside.self_test.broken = set()
+    await stage.ready(server.id)
+
+
+@pytest.mark.parametrize("layer", ["encryption", "authentication", "dns", "hardening", "compliance"])
+async def test_a_layer_without_evidence_blocks_ready(stage: Stage, layer: str) -> None:
+    stage.outside.self_test.dropped = {layer}
+    server = await stage.paid()
+
+    async def tried() -> bool:
+        return stage.outside.self_test.runs > 2
+
+    await stage.play(tried)
+    assert not (await stage.server(server.id)).ever_ready
+
+
+async def test_what_breaks_later_takes_ready_away_and_gives_it_back(stage: Stage) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    stage.outside.self_test.broken = {"encryption.one"}
+    await stage.due_now(server.id)
+
+    async def degraded() -> bool:
+        return not await stage.is_true(server.id, "Ready")
+
+    await stage.play(degraded)
+    stage.outside.self_test.broken = set()
+    await stage.due_now(server.id)
+    await stage.play(lambda: stage.is_true(server.id, "Ready"))
+
+
+async def test_a_certificate_that_is_not_issued_yet_is_waited_for(stage: Stage) -> None:
+    stage.outside.host.certificate_state = "failed"
+    server = await stage.paid()
+
+    async def tried() -> bool:
+        return stage.outside.host.calls["certificates"] > 2
+
+    await stage.play(tried)
+    stage.outside.host.certificate_state = "waiting_dns"
+    await stage.due_now(server.id)
+    stage.outside.host.certificate_state = "valid"
+    await stage.ready(server.id)
+
+
+async def test_names_that_are_not_visible_hold_ready_back(stage: Stage) -> None:
+    stage.others.verify_reverse = False
+    server = await stage.paid()
+    await stage.play(lambda: stage.is_true(server.id, "TlsReady"))
+    assert not await stage.is_true(server.id, "RdnsSet")
+    stage.others.verify_reverse = True
+    stage.others.seen = 0
+    await stage.ready(server.id)
+
+
+async def test_a_defect_in_a_step_is_retried_and_stalls_in_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stage.outside.cloud, "get_rules", broken)
+    server = await stage.paid()
+
+    async def failing() -> bool:
+        found = await stage.condition(server.id, "SecurityGroupReady")
+        return found is not None and found.failures > 2
+
+    await stage.play(failing)
+    found = await stage.condition(server.id, "SecurityGroupReady")
+    assert found is not None
+    assert found.reason == "defect"
+
+
+async def test_a_step_past_its_deadline_stalls_the_server_and_resumes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.provisioner.steps.power_on import PowerOn
+
+    monkeypatch.setattr(PowerOn, "deadline", 0.05)
+    stage.outside.cloud.faults.boot_seconds = 1.0
+    server = await stage.paid()
+    await stage.play(lambda: stage.is_true(server.id, "Stalled"))
+    assert [row.step for row in await stage.log(server.id) if row.outcome == "stalled"] == ["power_on"]
+    await stage.play(lambda: _never_mind(stage, server.id))
+    await stage.ready(server.id)
+    assert not await stage.is_true(server.id, "Stalled")
+
+
+async def _never_mind(stage: Stage, server_id: str) -> bool:
+    await stage.due_now(server_id)
+    return await stage.is_true(server_id, "Running")
