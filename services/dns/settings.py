@@ -43,7 +43,8 @@ class WorkerSettings(ServiceSettings):
 
     cloudflare_url: str = "https://api.cloudflare.com/client/v4"
     cloudflare_requests: int = 1000
-    """Calls per token in five minutes. The vendor blocks a token for five minutes above 1,200."""
+    """Calls per token in five minutes, and a sixth of it at once. Above 1,200 the vendor blocks the token for five
+    minutes; several workers share that, so each gets its part."""
 
     special_use_names: TextList = SPECIAL_USE_NAMES
     refused_networks: TextList = REFUSED_NETWORKS

@@ -47,7 +47,9 @@ class Cloudflare:
 
     def __call__(self, token: SecretStr) -> CloudflareAccount:
         digest = hashlib.sha256(token.get_secret_value().encode()).hexdigest()
-        bucket = self._buckets.setdefault(digest, TokenBucket(self._requests, RATE_WINDOW))
+        bucket = self._buckets.setdefault(
+            digest, TokenBucket(self._requests, RATE_WINDOW, self._requests // 6)
+        )
         return CloudflareAccount(self.client, token, bucket)
 
     async def aclose(self) -> None:

@@ -8,20 +8,22 @@ from collections.abc import Awaitable, Callable
 
 
 class TokenBucket:
-    """`capacity` calls at once, refilled evenly over `seconds`. `hold` keeps everybody back for a while."""
+    """`burst` calls at once, then `calls` per `seconds`, evenly; so no window of that length sees more than both
+    together. `hold` keeps everybody back for a while."""
 
     def __init__(
         self,
-        capacity: int,
+        calls: int,
         seconds: float,
+        burst: int,
         *,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._capacity = float(capacity)
-        self._rate = capacity / seconds
+        self._capacity = float(burst)
+        self._rate = calls / seconds
         self._now, self._sleep = now, sleep
-        self._tokens = float(capacity)
+        self._tokens = float(burst)
         self._filled_at = now()
         self._held_until = 0.0
 
@@ -29,7 +31,7 @@ class TokenBucket:
         """Returns when one call may be made."""
         while True:
             wait = self._wait()
-            if wait <= 0:
+            if wait < 1e-6:  # below a clock's grain: waiting for it might never end
                 self._tokens -= 1
                 return
             await self._sleep(wait)
