@@ -22,7 +22,8 @@ from services.dns.settings import WorkerSettings
 from services.dns.special_use import parse_networks
 from services.dns.workspaces import service as workspaces
 from services.dns.zone_writer import ZoneWriter
-from services.dns.zones.passes import ZonePace, ZonePasses
+from services.dns.zones.passes import ZonePasses
+from services.dns.zones.proving import ZonePace
 from shared.clock import Clock, SystemClock
 from shared.db.database import Database
 from shared.http.client import InternalClient, vendor_client
@@ -46,7 +47,6 @@ class Resources:
         await asyncio.gather(self.namesets.aclose(), self.zones.aclose())
         for close in self.closing:
             await close()
-        await self.database.dispose()
 
 
 def assemble(

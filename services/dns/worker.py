@@ -18,7 +18,7 @@ def main() -> None:
         Periodic(settings.poll_seconds, resources.zones.turn, "zones"),
         Periodic(0.5, resources.finish_workspaces, "workspaces"),
     ]
-    asyncio.run(run_worker(settings, BINDINGS, resources=resources, tasks=tasks))
+    asyncio.run(run_worker(settings, BINDINGS, resources=resources, tasks=tasks, database=resources.database))
 
 
 if __name__ == "__main__":

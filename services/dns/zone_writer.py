@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.dns.batching import Intended, batch_of, intended_records, is_intended
 from services.dns.models import OwnedRecord, WriteIntent
+from services.dns.ownership import Target, owned_in, owned_rows
 from services.dns.planner import Plan
-from services.dns.ports import Batch, DnsProvider, ProviderDenied, ProviderRefused, RecordWrite, ZoneUnknown
-from services.dns.records import spf
+from services.dns.ports import DnsProvider, ProviderDenied, ProviderRefused, ZoneUnknown
 from services.dns.records.model import ActualRecord, Owned
 from services.dns.safety import Limits, check_batch
 from shared.clock import Clock
@@ -28,35 +29,6 @@ from shared.db.database import Database
 from shared.ids import new_id
 
 INTENT_KEPT = timedelta(days=7)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where records are written, and for whom. `server_id` narrows what is ours to one server's records."""
-
-    workspace_id: str
-    zone_id: str
-    provider_zone_id: str
-    server_id: str | None = None
-    plan_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Intended:
-    """One record of an intent. `record_id` is known for overwritten and deleted ones; `action` says what happens to
-    our row: `own` it with this content, or `drop` it."""
-
-    action: str
-    record_id: str | None
-    name: str
-    type: str
-    value: str
-    comment: str
-    purpose: str
-    server_id: str
-    domain_id: str | None
-    merged: bool
-    host: str
 
 
 class ZoneWriter:
@@ -73,7 +45,7 @@ class ZoneWriter:
             return actual, await owned_in(session, target)
 
     async def _note_missing(self, session: AsyncSession, target: Target, present: set[str]) -> None:
-        for row in await session.scalars(_owned_rows(target)):
+        for row in await session.scalars(owned_rows(target)):
             if row.provider_record_id in present:
                 row.missing_since = None
             elif row.missing_since is None:
@@ -93,7 +65,7 @@ class ZoneWriter:
         `ProviderUnreachable` when that is not known: the next survey will tell.
         """
         nonce = secrets.token_hex(4)
-        batch, records = _batch(plan, nonce)
+        batch, records = batch_of(plan, nonce)
         if not len(batch):
             return 0
         check_batch(
@@ -141,11 +113,11 @@ class ZoneWriter:
         self, session: AsyncSession, intent: WriteIntent, written: Sequence[ActualRecord]
     ) -> None:
         """The batch took effect: our rows become what it wrote."""
-        for record in _records(intent):
+        for record in intended_records(intent):
             if record.action == "drop":
                 await _drop(session, intent, record)
                 continue
-            match = next((item for item in written if _is(item, record)), None)
+            match = next((item for item in written if is_intended(item, record)), None)
             if match is not None:
                 await self._own(session, intent, record, match)
         await session.delete(intent)
@@ -158,9 +130,13 @@ class ZoneWriter:
         Without a trace the intent is kept for a week, since the listing may be the one that is wrong.
         """
         present = {item.id for item in actual}
-        records = _records(intent)
+        records = intended_records(intent)
         traces = [
-            item for record in records if record.action == "own" for item in actual if _is(item, record)
+            item
+            for record in records
+            if record.action == "own"
+            for item in actual
+            if is_intended(item, record)
         ]
         only_drops = all(record.action == "drop" for record in records)
         dropped = only_drops and bool(actual) and not any(record.record_id in present for record in records)
@@ -205,109 +181,6 @@ class ZoneWriter:
                     **values,
                 )
             )
-
-
-async def owned_in(session: AsyncSession, target: Target) -> list[Owned]:
-    """Our records in the target's zone; of one server only, when the target names one."""
-    return [as_owned(row) for row in await session.scalars(_owned_rows(target))]
-
-
-def _owned_rows(target: Target) -> Select[OwnedRecord]:
-    query = select(OwnedRecord).where(
-        OwnedRecord.zone_id == target.zone_id, OwnedRecord.provider_zone_id == target.provider_zone_id
-    )
-    return query if target.server_id is None else query.where(OwnedRecord.server_id == target.server_id)
-
-
-def as_owned(row: OwnedRecord) -> Owned:
-    return Owned(
-        provider_record_id=row.provider_record_id,
-        name=row.name,
-        type=row.type,
-        value=row.value,
-        purpose=row.purpose,
-        server_id=row.server_id,
-        domain_id=row.domain_id,
-        comment=row.comment,
-        merged=row.merged,
-    )
-
-
-async def mark_all_missing(session: AsyncSession, target: Target, now: datetime) -> None:
-    """The zone itself is gone from the account, and with it what was in it."""
-    for row in await session.scalars(_owned_rows(target)):
-        row.missing_since = row.missing_since or now
-
-
-async def outcome_unknown(session: AsyncSession, plan_id: str, since: datetime) -> bool:
-    """Whether the batch of this plan was sent after `since` and nobody knows yet what became of it."""
-    query = select(WriteIntent.id).where(WriteIntent.plan_id == plan_id, WriteIntent.created_at > since)
-    return await session.scalar(query) is not None
-
-
-async def drop_owned(session: AsyncSession, target: Target, items: Sequence[Owned]) -> None:
-    """Forgets records that are no longer ours: removed, or taken over by the zone's owner."""
-    for item in items:
-        await session.execute(
-            delete(OwnedRecord).where(
-                OwnedRecord.provider_zone_id == target.provider_zone_id,
-                OwnedRecord.provider_record_id == item.provider_record_id,
-                OwnedRecord.server_id == item.server_id,
-            )
-        )
-
-
-def _batch(plan: Plan, nonce: str) -> tuple[Batch, list[Intended]]:
-    patches: list[tuple[str, RecordWrite]] = []
-    posts: list[RecordWrite] = []
-    records: list[Intended] = []
-    for create in plan.creates:
-        comment = f"{create.record.mark}:{nonce}"
-        wanted = create.record
-        posts.append(RecordWrite(wanted.name, wanted.type, wanted.value, wanted.ttl, comment))
-        records.append(
-            Intended(
-                "own", None, wanted.name, wanted.type, wanted.value, comment, wanted.purpose, wanted.server_id,
-                wanted.domain_id, False, "",
-            )
-        )  # fmt: skip
-    for change in plan.updates:
-        record = change.record
-        mark = None if change.merged or record is None else f"{record.mark}:{nonce}"
-        ttl = change.actual.ttl if change.merged or record is None else record.ttl
-        patches.append((change.actual.id, RecordWrite(*change.actual.key, change.value, ttl, mark)))
-        if record is not None:
-            host = spf.terms(record.value)[0].argument if change.merged else ""
-            records.append(
-                Intended(
-                    "own", change.actual.id, *change.actual.key, change.value, mark or "", record.purpose,
-                    record.server_id, record.domain_id, change.merged, host,
-                )
-            )  # fmt: skip
-        for owned in change.taken_out:
-            records.append(_dropped(change.actual.id, owned))
-    for removal in plan.deletes:
-        records.append(_dropped(removal.actual.id, removal.owned))
-    deletes = tuple(removal.actual.id for removal in plan.deletes)
-    return Batch(deletes, tuple(patches), tuple(posts)), records
-
-
-def _dropped(record_id: str, owned: Owned) -> Intended:
-    return Intended(
-        "drop", record_id, owned.name, owned.type, owned.value, owned.comment, owned.purpose, owned.server_id,
-        owned.domain_id, owned.merged, "",
-    )  # fmt: skip
-
-
-def _is(actual: ActualRecord, record: Intended) -> bool:
-    """Whether this is the record that the intent meant to write: by its comment, or for a merge by its id."""
-    if (actual.name, actual.type, actual.value) != (record.name, record.type, record.value):
-        return False
-    return actual.id == record.record_id if record.merged else actual.comment == record.comment
-
-
-def _records(intent: WriteIntent) -> list[Intended]:
-    return [Intended(**record) for record in intent.records]
 
 
 async def _intents(session: AsyncSession, target: Target) -> Sequence[WriteIntent]:

@@ -39,7 +39,7 @@ from tests.sandbox.cloudflare.conftest import PLATFORM_TOKEN, Cloud, cloud
 from tests.sandbox.conftest import https, world
 
 __all__ = ["cloud", "https", "world"]
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.host]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PLATFORM = "platform.test"
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from services.dns.desired import NameRules, best_zone, wanted_of
 from services.dns.models import PLATFORM, Nameset, OwnedRecord, RecordState, Zone
+from services.dns.ownership import Target
 from services.dns.pacing import Pace
 from services.dns.planner import Plan, plan
 from services.dns.platform import Platform
@@ -18,8 +19,9 @@ from services.dns.records.sets import domain_records, host_records, reverse_reco
 from services.dns.safety import Limits, UnsafePlan
 from services.dns.servers import repository
 from services.dns.servers.repository import Outcome
-from services.dns.verification import Judgement, RecordSet, judge, record_sets
-from services.dns.zone_writer import Target, ZoneWriter
+from services.dns.servers.states import Expectation, absence, freshly_written, look_again, state_row, unserved
+from services.dns.verification import Judgement, judge, record_sets
+from services.dns.zone_writer import ZoneWriter
 from shared.audit import audit
 from shared.clock import Clock
 from shared.contracts.dns_events import DomainState
@@ -29,23 +31,8 @@ from shared.observability.logging import get_logger
 
 _log = get_logger("names")
 
-FRESH = timedelta(seconds=60)
-"""For so long after a write, absence is taken for delay."""
-RECHECK = timedelta(seconds=20)
-"""While something is pending, record sets verified more recently than this are not asked for again."""
 HEAL_EVERY = timedelta(seconds=15)
 UNKNOWN_OUTCOME = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """A record set, and the zone it lies in: `zone_name` None for the reverse tree, `zone_id` None when no proven
-    zone holds the domain."""
-
-    wanted: RecordSet
-    zone_name: str | None
-    zone_id: str | None
-    reverse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +170,7 @@ class NamesetPasses:
     ) -> RecordState:
         wanted = expected.wanted
         before = memory.states.get((wanted.name, wanted.type))
-        if before is not None and not _look_again(before, wanted, row, now):
+        if before is not None and not look_again(before, wanted, row, now):
             return before
         if expected.zone_name is None and not expected.reverse:
             judgement = Judgement("missing", False, "No proven zone of the workspace holds this name.")
@@ -192,10 +179,10 @@ class NamesetPasses:
             judgement = judge(
                 wanted,
                 sighting,
-                written=_freshly_written(wanted, memory.owned, before, now),
+                written=freshly_written(wanted, memory.owned, before, now),
                 conflict=memory.conflicts.get((wanted.name, wanted.type)),
             )
-        return _state(row, expected, judgement, before, self._clock.now())
+        return state_row(row, expected, judgement, before, self._clock.now())
 
     def _summary(
         self,
@@ -238,12 +225,12 @@ class NamesetPasses:
         names = {zone.id: zone.name for zone in memory.zones}
         names[PLATFORM] = self._rules.platform_zone
         expectations = [
-            Expectation(_absence(state), names[state.zone_id], state.zone_id)
+            Expectation(absence(state), names[state.zone_id], state.zone_id)
             for state in memory.states.values()
             if state.zone_id in names
         ]
         states = await self._look(row, expectations, memory)
-        absent = all(state.state == "verified" or _unheld(state) for state in states)
+        absent = all(state.state == "verified" or unserved(state) for state in states)
         gone = absent and await self._nothing_left(row)
         return Outcome(forward=gone, reverse=gone, gone=gone, states=[] if gone else states)
 
@@ -278,70 +265,3 @@ def _in_batches(whole: Plan, limit: int) -> list[Plan]:
     return [
         Plan(deletes=whole.deletes[start : start + limit]) for start in range(0, len(whole.deletes), limit)
     ]
-
-
-def _look_again(before: RecordState, wanted: RecordSet, row: Nameset, now: datetime) -> bool:
-    """Whether this record set has to be asked for in this pass."""
-    if before.state != "verified" or before.expected != sorted(wanted.values) or wanted.gone != row.withdrawn:
-        return True
-    return before.checked_at < row.pending_since or now - before.checked_at > RECHECK
-
-
-def _freshly_written(
-    wanted: RecordSet, owned: Sequence[OwnedRecord], before: RecordState | None, now: datetime
-) -> bool:
-    """Whether it was written a moment ago and has not been seen since, so that absence is only a delay."""
-    rows = [item for item in owned if (item.name, item.type) == (wanted.name, wanted.type)]
-    if not rows:
-        return False
-    last = max(item.written_at for item in rows)
-    seen = before is not None and before.verified_at is not None and before.verified_at >= last
-    return not seen and last > now - FRESH
-
-
-def _state(
-    row: Nameset, expected: Expectation, judgement: Judgement, before: RecordState | None, now: datetime
-) -> RecordState:
-    wanted = expected.wanted
-    verified = judgement.state == "verified"
-    return RecordState(
-        server_id=row.server_id,
-        name=wanted.name,
-        type=wanted.type,
-        workspace_id=row.workspace_id,
-        zone_id=expected.zone_id,
-        domain_id=wanted.domain_id,
-        expected=sorted(wanted.values),
-        purposes=sorted({record.purpose for record in wanted.records}),
-        required=wanted.required,
-        state=judgement.state,
-        dnssec=judgement.dnssec,
-        detail=judgement.detail,
-        observed=list(judgement.observed),
-        checked_at=now,
-        verified_at=now if verified else before.verified_at if before else None,
-    )
-
-
-def _absence(state: RecordState) -> RecordSet:
-    """The record set of a stored state, now wanted to be gone."""
-    records = tuple(
-        DesiredRecord(
-            name=state.name,
-            type=state.type,
-            value=value,
-            purpose=state.purposes[0],
-            rule="",
-            explanation="",
-            server_id=state.server_id,
-            domain_id=state.domain_id,
-            required=state.required,
-        )
-        for value in state.expected
-    )
-    return RecordSet(state.name, state.type, records, gone=True)
-
-
-def _unheld(state: RecordState) -> bool:
-    """A customer's zone that nobody serves any more shows nothing of ours either."""
-    return state.zone_id != PLATFORM and state.detail.startswith(("No name server of", "The zone of"))

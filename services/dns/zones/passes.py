@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from services.dns.desired import zone_desired
-from services.dns.models import RecordPlan, Zone, ZoneProof
+from services.dns.models import RecordPlan, Zone
+from services.dns.ownership import Target, drop_owned, mark_all_missing
 from services.dns.planner import Plan, fingerprint, plan
 from services.dns.plans import repository as plans
+from services.dns.plans.applying import PlanApplier
 from services.dns.plans.content import content_of
 from services.dns.ports import (
     DnsProvider,
@@ -27,34 +26,19 @@ from services.dns.ports import (
 )
 from services.dns.records import spf
 from services.dns.records.model import ActualRecord, DesiredRecord, Owned
-from services.dns.safety import Limits, UnsafePlan, check_deletes
-from services.dns.servers.repository import wake_namesets
+from services.dns.safety import Limits
 from services.dns.verification import record_sets
-from services.dns.zone_writer import Target, ZoneWriter, drop_owned, mark_all_missing, outcome_unknown
+from services.dns.zone_writer import ZoneWriter
 from services.dns.zones import repository
-from services.dns.zones.proof import Proof, Prover
-from shared import audit
-from shared.bus import outbox
+from services.dns.zones.proof import Prover
+from services.dns.zones.proving import Proving, ZonePace
 from shared.clock import Clock
-from shared.contracts.dns_events import ZoneProven
 from shared.db.database import Database
 from shared.errors import DomainError
 from shared.ids import new_id
 from shared.observability.logging import get_logger
 
 _log = get_logger("zones")
-
-NEVER = timedelta(days=3650)
-
-
-@dataclass(frozen=True, slots=True)
-class ZonePace:
-    """Seconds between tries of a proof, patience with it, between looks at a steady zone, and a plan's life."""
-
-    proof: float = 5.0
-    patience: float = 7 * 86400.0
-    steady: float = 300.0
-    plan_ttl: float = 1800.0
 
 
 class ZonePasses:
@@ -77,13 +61,14 @@ class ZonePasses:
             clock,
             limits,
         )
-        self._prover = Prover(tokens, factory, observer)
+        self._proving = Proving(database, observer, Prover(tokens, factory, observer), pace, clock)
+        self._applier = PlanApplier(database, writer, clock, limits)
 
     async def run(self, zone: Zone) -> None:
         """One pass over a claimed row."""
         try:
             if zone.state != "proven":
-                next_in = await self._prove(zone)
+                next_in = await self._proving.run(zone)
             else:
                 next_in = await self._maintain(zone)
         except ProviderUnreachable as error:
@@ -94,57 +79,6 @@ class ZonePasses:
             next_in = timedelta(seconds=1)
         async with self._database.transaction() as session:
             await repository.release(session, zone, now=self._clock.now(), next_in=next_in)
-
-    # -- proof -----------------------------------------------------------------------------------------------
-
-    async def _prove(self, zone: Zone) -> timedelta:
-        proof = await self._prover.prove(zone)
-        secure = await self._signed(zone) if proof.proven else None
-        try:
-            return await self._note(zone, proof, secure)
-        except IntegrityError:  # another workspace proved the name in this very moment
-            return await self._note(zone, _taken(proof), None)
-
-    async def _note(self, zone: Zone, proof: Proof, secure: bool | None) -> timedelta:
-        now = self._clock.now()
-        async with self._database.transaction() as session:
-            row = await repository.held(session, zone)
-            if row is None:
-                return timedelta()
-            if proof.proven and await repository.proven_elsewhere(session, row):
-                proof = _taken(proof)
-            if proof.detail != row.detail or proof.proven:
-                session.add(_trace(row, proof, now))
-            row.detail = proof.detail or None
-            row.attempts += 1
-            if not proof.proven:
-                return self._again(row, now)
-            row.state, row.proven_at, row.dnssec = "proven", now, secure
-            row.provider_zone_id, row.name_servers = proof.provider_zone_id, list(proof.name_servers)
-            row.version += 1
-            event = ZoneProven(workspace_id=row.workspace_id, zone_id=row.id, name=row.name)
-            await outbox.emit(
-                session, event, subject=row.id, workspace_id=row.workspace_id, aggregate_version=row.version
-            )
-            await audit.record(
-                session, workspace_id=row.workspace_id, actor="dns", action="dns.zone.proven", target=row.id,
-                data={"name": row.name, "method": row.method},
-            )  # fmt: skip
-            await wake_namesets(session, row.workspace_id, now)
-            return timedelta()
-
-    def _again(self, row: Zone, now: datetime) -> timedelta:
-        """When to try next. Quick at first, since somebody is waiting; at last not at all, unless asked."""
-        if (now - row.created_at).total_seconds() > self._pace.patience:
-            row.state = "failed"
-            return NEVER
-        row.state = "proving"
-        return timedelta(seconds=min(self._pace.proof * (1 + row.attempts // 20), 900.0))
-
-    async def _signed(self, zone: Zone) -> bool:
-        """Whether the zone's answers validate: its NS set is asked for through the validating resolver."""
-        sighting = await self._observer.look(zone.name, zone.name, "NS", lambda _: True)
-        return sighting.resolver is not None and sighting.resolver.authenticated
 
     # -- a proven zone -----------------------------------------------------------------------------------------
 
@@ -191,7 +125,7 @@ class ZonePasses:
             target, provider, plan(desired, actual, owned, includes=includes), owned, desired
         ):
             actual, owned = await self._writer.survey(target, provider)
-        if await self._apply_approved(zone, target, provider, desired, actual, owned):
+        if await self._applier.run(zone, target, provider, desired, actual, owned, includes):
             actual, owned = await self._writer.survey(target, provider)
         result = plan(desired, actual, owned, includes=includes)
         await self._store(zone, result, actual, owned, desired, target)
@@ -226,64 +160,6 @@ class ZonePasses:
             _log.info("records taken out", zone_id=target.zone_id, changes=changes)
         return bool(parts)
 
-    async def _apply_approved(
-        self,
-        zone: Zone,
-        target: Target,
-        provider: DnsProvider,
-        desired: Sequence[DesiredRecord],
-        actual: Sequence[ActualRecord],
-        owned: Sequence[Owned],
-    ) -> bool:
-        async with self._database.transaction() as session:
-            approved = await plans.approved(session, zone.id)
-        if approved is None:
-            return False
-        includes = await self._includes(desired, actual)
-        result = plan(desired, actual, owned, accepted=approved.accepted, includes=includes)
-        if approved.fingerprint != fingerprint(desired, actual, owned):
-            await self._changed_since(zone, approved, result)
-            return False
-        mergeable = {item.actual.id for item in result.updates if item.merged}
-        try:
-            check_deletes(result, self._limits, accepted=approved.accepted)
-            await self._note_sent(approved)
-            await self._writer.carry_out(_for_plan(target, approved), provider, result, owned, mergeable)
-        except (UnsafePlan, ProviderRefused) as error:
-            await self._finish(zone, approved, "failed", str(error))
-            return True
-        await self._finish(zone, approved, "applied", None)
-        return True
-
-    async def _note_sent(self, approved: RecordPlan) -> None:
-        async with self._database.transaction() as session:
-            row = await session.get_one(RecordPlan, approved.id, with_for_update=True)
-            row.detail = _SENT
-
-    async def _changed_since(self, zone: Zone, approved: RecordPlan, result: Plan) -> None:
-        """The zone is not what it was when the plan was made: by our own batch, whose answer was lost, or by others."""
-        if approved.detail == _SENT:
-            if not result.changes:
-                await self._finish(zone, approved, "applied", None)
-                return
-            async with self._database.transaction() as session:
-                if await outcome_unknown(session, approved.id, self._clock.now() - _UNKNOWN_OUTCOME):
-                    raise ProviderUnreachable("It is not known yet what became of the batch.")
-        await self._finish(zone, approved, "stale", _CHANGED)
-
-    async def _finish(self, zone: Zone, approved: RecordPlan, state: str, detail: str | None) -> None:
-        now = self._clock.now()
-        async with self._database.transaction() as session:
-            row = await session.get_one(RecordPlan, approved.id, with_for_update=True)
-            row.state, row.detail = state, detail
-            row.applied_at = now if state == "applied" else None
-            await audit.record(
-                session, workspace_id=zone.workspace_id, actor="dns", action=f"dns.plan.{state}", target=row.id,
-                outcome="ok" if state == "applied" else "failed", reason=detail, data={"zone_id": zone.id},
-            )  # fmt: skip
-            await wake_namesets(session, zone.workspace_id, now)
-        _log.info("plan", zone_id=zone.id, plan_id=approved.id, state=state, detail=detail)
-
     async def _store(
         self,
         zone: Zone,
@@ -297,7 +173,7 @@ class ZonePasses:
         now = self._clock.now()
         content = content_of(result, self._limits)
         mark = fingerprint(desired, actual, owned)
-        secure = await self._signed(zone)
+        secure = await self._proving.signed(zone)
         async with self._database.transaction() as session:
             row = await repository.held(session, zone)
             if row is None:
@@ -347,31 +223,6 @@ class ZonePasses:
         return {name: value for name, value in found.items() if value}
 
 
-_CHANGED = "The zone changed after the plan was made. A new plan is ready to be looked at."
-_SENT = "sent"
-_UNKNOWN_OUTCOME = timedelta(seconds=30)
-
-
-def _taken(proof: Proof) -> Proof:
-    """Said only to somebody who does control the name."""
-    return Proof(
-        False, "This zone is in use in another workspace.", proof.provider_zone_id, proof.name_servers
-    )
-
-
-def _trace(row: Zone, proof: Proof, now: datetime) -> ZoneProof:
-    return ZoneProof(
-        id=new_id("prf"),
-        workspace_id=row.workspace_id,
-        zone_id=row.id,
-        method=row.method,
-        outcome="proven" if proof.proven else "not_proven",
-        detail=proof.detail,
-        evidence=dict(proof.evidence),
-        checked_at=now,
-    )
-
-
 def _new_plan(zone: Zone, mark: str, content: dict[str, Any], now: datetime, ttl: timedelta) -> RecordPlan:
     return RecordPlan(
         id=new_id("pln"),
@@ -384,7 +235,3 @@ def _new_plan(zone: Zone, mark: str, content: dict[str, Any], now: datetime, ttl
         computed_at=now,
         expires_at=now + ttl,
     )
-
-
-def _for_plan(target: Target, approved: RecordPlan) -> Target:
-    return Target(target.workspace_id, target.zone_id, target.provider_zone_id, None, approved.id)
