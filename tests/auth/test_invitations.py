@@ -111,3 +111,43 @@ async def test_a_token_that_we_did_not_sign_for_this_is_refused(auth: Stage) -> 
     assert await accept(auth, guest, wrong_purpose) == 410
     assert await accept(auth, guest, other_workspace) == 404
     assert await accept(auth, guest, guest.access_token) == 410
+
+
+async def test_invitations_are_listed_with_their_state(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await auth.join(owner, workspace_id, guest)
+    revoked = await invite(auth, owner, workspace_id, "revoked@people.test")
+    headers = auth.as_user(owner.id, workspace_id)
+    await auth.client.delete(f"/v1/workspaces/{workspace_id}/invitations/{revoked}", headers=headers)
+    await invite(auth, owner, workspace_id, "open@people.test")
+    auth.clock.advance(seconds(1))
+    path = f"/v1/workspaces/{workspace_id}/invitations"
+    first = (await auth.client.get(path, params={"limit": 2}, headers=headers)).json()
+    rest = (await auth.client.get(path, params={"cursor": first["next_cursor"]}, headers=headers)).json()
+    assert [item["state"] for item in first["items"] + rest["items"]] == ["open", "revoked", "accepted"]
+
+
+async def test_a_member_is_not_invited_again(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await auth.join(owner, workspace_id, guest)
+    answer = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/invitations",
+        json={"email": guest.email},
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_member")
+
+
+async def test_an_invitation_revoked_before_it_was_sent_is_not_mailed(auth: Stage) -> None:
+    owner = await auth.person()
+    workspace_id = await auth.workspace(owner)
+    headers = auth.as_user(owner.id, workspace_id)
+    answer = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/invitations", json={"email": "never@people.test"}, headers=headers
+    )
+    path = f"/v1/workspaces/{workspace_id}/invitations/{answer.json()['id']}"
+    assert (await auth.client.delete(path, headers=headers)).status_code == 204
+    await auth.send_mail()
+    assert not any(mail.to == "never@people.test" for mail in auth.mail.mails)
