@@ -204,7 +204,7 @@ class Stage:
             query = select(StepLog).where(StepLog.server_id == server_id).order_by(StepLog.id)
             return list(await session.scalars(query))
 
-    async def play(self, until: Callable[[], Awaitable[bool]], *, seconds: float = 20.0) -> None:
+    async def play(self, until: Callable[[], Awaitable[bool]], *, seconds: float = 60.0) -> None:
         """Lets the engine and the others work until `until` holds."""
         end = time.monotonic() + seconds
         while not await until():
@@ -214,10 +214,10 @@ class Stage:
             if await self.engine.work_once() is None:
                 await asyncio.sleep(0.01)
 
-    async def ready(self, server_id: str, *, seconds: float = 20.0) -> None:
+    async def ready(self, server_id: str, *, seconds: float = 60.0) -> None:
         await self.play(lambda: self.is_true(server_id, "HeldReleased"), seconds=seconds)
 
-    async def gone(self, server_id: str, *, seconds: float = 20.0) -> None:
+    async def gone(self, server_id: str, *, seconds: float = 60.0) -> None:
         async def deleted() -> bool:
             return (await self.server(server_id)).deleted_at is not None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from services.provisioner.models import CloudResource
 from services.provisioner.ports import CloudInstance
 from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Wait
-from services.provisioner.reconciler.work import Work
+from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from shared.ids import new_id
 
@@ -33,7 +35,8 @@ class Bind(Step):
             )
         volumes = [one for one in work.known.resources if one.kind == "volume" and one.state == "bound"]
         if {one.external_id for one in volumes} != set(instance.volume_ids):
-            await self._book_volumes(work, row, instance)
+            async with work.write() as write:
+                await book_volumes(write, row, instance)
             return Wait(0, "VolumesBooked")
         for volume in volumes:
             if not volume.details.get("tagged"):
@@ -43,30 +46,6 @@ class Bind(Step):
             {"instance": instance.id, "volumes": [one.external_id for one in volumes]},
         )
 
-    async def _book_volumes(self, work: Work, row: CloudResource, instance: CloudInstance) -> None:
-        """A disk outlives its instance unless somebody deletes it: it gets a row of its own."""
-        known = {one.external_id for one in work.known.resources if one.kind == "volume"}
-        async with work.write() as write:
-            for index, volume_id in enumerate(instance.volume_ids):
-                if volume_id not in known:
-                    write.session.add(
-                        CloudResource(
-                            id=new_id("res"),
-                            workspace_id=row.workspace_id,
-                            server_id=row.server_id,
-                            kind="volume",
-                            slot=f"disk-{index}",
-                            zone=row.zone,
-                            attempt=row.attempt,
-                            request={},
-                            state="bound",
-                            external_id=volume_id,
-                            details={},
-                            intent_at=row.intent_at,
-                            bound_at=write.now,
-                        )
-                    )
-
     async def _tag(self, work: Work, volume: CloudResource) -> Outcome:
         wanted = tags.of(work.settings.environment, volume)
         await work.ports.cloud.tag_volume(work.server.zone, str(volume.external_id), wanted)
@@ -74,3 +53,30 @@ class Bind(Step):
             stored = await write.session.get_one(CloudResource, volume.id)
             stored.details = {**stored.details, "tagged": True}
         return Wait(0, "VolumeTagged")
+
+
+async def book_volumes(write: Write, row: CloudResource, instance: CloudInstance) -> None:
+    """A disk outlives its instance, and carries none of its tags: it gets a row of its own as soon as it is seen."""
+    known = await write.session.scalars(
+        select(CloudResource.external_id).where(
+            CloudResource.server_id == row.server_id, CloudResource.kind == "volume"
+        )
+    )
+    for volume_id in sorted(set(instance.volume_ids) - set(known)):
+        write.session.add(
+            CloudResource(
+                id=new_id("res"),
+                workspace_id=row.workspace_id,
+                server_id=row.server_id,
+                kind="volume",
+                slot=f"disk-{volume_id}",
+                zone=row.zone,
+                attempt=1,
+                request={},
+                state="bound",
+                external_id=volume_id,
+                details={},
+                intent_at=row.intent_at,
+                bound_at=write.now,
+            )
+        )

@@ -12,6 +12,7 @@ from services.provisioner.reconciler.failures import outcome_of
 from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.bind import book_volumes
 
 
 class CreateInstance(Step):
@@ -82,5 +83,6 @@ class CreateInstance(Step):
             find=partial(cloud.list_instances, zone),
             identify=lambda instance: (instance.id, instance.tags),
             details=lambda instance: {"volume_ids": list(instance.volume_ids)},
+            on_bound=book_volumes,
             on_refused=refused,
         )

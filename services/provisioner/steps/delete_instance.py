@@ -10,6 +10,7 @@ from services.provisioner.reconciler.creation import forget
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.bind import book_volumes
 from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 0.5
@@ -60,6 +61,10 @@ class DeleteInstance(Step):
                 await work.ports.cloud.power_off(work.server.zone, instance.id)
                 return Wait(LOOK_SECONDS, "Stopping")
             if instance.state == "stopped":
+                row = work.resource("instance")
+                if row is not None:  # also of one that turned up late: its disk is on nobody's books
+                    async with work.write() as write:
+                        await book_volumes(write, row, instance)
                 crashpoint("delete.instance.before")
                 await work.ports.cloud.delete_instance(work.server.zone, instance.id)
                 crashpoint("delete.instance.after")

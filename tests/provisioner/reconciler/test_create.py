@@ -193,17 +193,19 @@ async def test_a_create_that_comes_later_than_the_window_stays_off_and_is_swept(
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("method", "error"),
     [
-        CloudBusy("409"),
-        CloudRateLimited("429", retry_after=0.05),
-        CloudNotFound("404"),
-        CloudUnavailable("503"),
+        ("get_instance", CloudNotFound("404")),
+        ("get_instance", CloudUnavailable("503")),
+        ("power_on", CloudBusy("409")),
+        ("set_user_data", CloudRateLimited("429", retry_after=0.05)),
+        ("set_rules", CloudUnavailable("503")),
+        ("tag_volume", CloudBusy("409")),
+        ("set_reverse", CloudUnavailable("503")),
+        ("find_image", CloudNotFound("404")),
+        ("create_instance", CloudRateLimited("429", retry_after=0.05)),
+        ("reserve_ip", CloudBusy("409")),
     ],
-)
-@pytest.mark.parametrize(
-    "method",
-    ["get_instance", "power_on", "set_user_data", "set_rules", "tag_volume", "set_reverse", "find_image"],
 )
 async def test_a_passing_refusal_of_any_call_is_outlived(stage: Stage, method: str, error: Exception) -> None:
     stage.outside.cloud.faults.refuse[method] = [error]  # type: ignore[list-item]

@@ -16,18 +16,16 @@ from tests.provisioner.stage import Stage
 
 
 @pytest.mark.parametrize(
-    "method",
+    ("method", "error"),
     [
-        "first_contact",
-        "adopt_host_key",
-        "install_status",
-        "upload_and_start_install",
-        "facts",
-        "set_webmail_key",
+        ("first_contact", HostUnreachable("gone")),
+        ("adopt_host_key", HostUnreachable("gone")),
+        ("install_status", HostRefused("no")),
+        ("upload_and_start_install", HostUnreachable("gone")),
+        ("upload_and_start_install", HostCommandFailed("x", "busy", "later")),
+        ("facts", HostCommandFailed("x", "busy", "later")),
+        ("set_webmail_key", HostRefused("no")),
     ],
-)
-@pytest.mark.parametrize(
-    "error", [HostUnreachable("gone"), HostRefused("no"), HostCommandFailed("x", "busy", "later")]
 )
 async def test_a_passing_failure_of_the_host_is_outlived(stage: Stage, method: str, error: HostError) -> None:
     stage.outside.host.fail[method] = [error]
