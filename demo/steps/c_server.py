@@ -20,7 +20,7 @@ def ask(resolver: str, name: str, kind: str) -> dict[str, Any]:
     """What the validating resolver says: values, and whether it vouches for them (AD, RFC 4035)."""
     query = dns.message.make_query(name, kind, want_dnssec=True)
     query.flags |= dns.flags.AD
-    answer = dns.query.udp(query, resolver, timeout=5)
+    answer, _ = dns.query.udp_with_fallback(query, resolver, timeout=10)
     values = [
         rdata.to_text()
         for rrset in answer.answer

@@ -57,7 +57,7 @@ async def collect(story: Story) -> Evidence:
         "partner_exports": (
             await partner.send("POST", f"{a.path}/exports", {"format": "csv", "reason": "mischief"})
         ).status,
-        "server_after": (await a.api.get(f"{a.path}/servers/{a.server_id}"))["desired"],
+        "server_after": (await a.api.get(f"{a.path}/servers/{a.server_id}"))["state"],
     }
 
 
@@ -88,7 +88,7 @@ def judge(evidence: Evidence) -> list[Check]:
             "and cannot write",
             evidence["partner_cancels"]["status"] == 403
             and evidence["partner_exports"] == 403
-            and evidence["server_after"] == "present",
+            and evidence["server_after"] == "ready",
             f"cancel {evidence['partner_cancels']['status']}, export {evidence['partner_exports']}",
         ),
     ]

@@ -21,6 +21,7 @@ BRIDGE = "br0"
 MAIL_PORTS = (25, 465, 587)
 NETNS_DIR = Path("/run/netns")
 DAEMON_GROUP = "net-"
+BRIDGE_MAC = "02:5c:00:00:00:01"  # locally administered (IEEE 802, U/L bit)
 SERVER_GROUP = "vps-"
 NSPAWN_COMMAND = "systemd-nspawn"
 
@@ -78,7 +79,10 @@ class Namespace:
 
     async def _up_inside(self) -> None:
         if BRIDGE not in await self._links_inside():
-            await run("ip", "-n", self.name, "link", "add", BRIDGE, "type", "bridge", "forward_delay", "0")
+            # A bridge without an address of its own takes the lowest of its ports' and changes it as servers come and
+            # go; whoever remembers the former one talks into the void for half a minute.
+            add = ("link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge", "forward_delay", "0")
+            await run("ip", "-n", self.name, *add)
         settings = {
             "net.ipv6.conf.all.accept_dad": 0,
             "net.ipv6.conf.default.accept_dad": 0,
