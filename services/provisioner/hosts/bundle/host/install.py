@@ -184,6 +184,8 @@ def services(effects: set[str]) -> str:
     run("/usr/lib/systemd/systemd-sysctl", check=False)
     run("nginx", "-t", "-q")
     run("sshd", "-t")
+    # Makes the queue's directories, in which Dovecot is about to put its sockets.
+    run("postfix", "check")
     run("systemctl", "restart", "systemd-journald")
     run("systemctl", "restart", *SERVICES)
     run("systemctl", "start", *timers)
@@ -193,8 +195,10 @@ def services(effects: set[str]) -> str:
 
 
 def health() -> None:
-    for port in (25, 80, 443, 465, 587, 993, 4190, 11332):
+    for port in (25, 80, 443, 465, 587, 993, 4190):
         facts.wait_for_port(port)
+    # On its very first start rspamd compiles some ten thousand domain suffixes before it listens: half a minute.
+    facts.wait_for_port(11332, seconds=180)
 
 
 def activate(root: pathlib.Path) -> None:
