@@ -13,6 +13,7 @@ import time
 import traceback
 
 from demo.api import Api
+from demo.logins import keep
 from demo.steps import (
     a_sign_up,
     b_buy,
@@ -24,11 +25,15 @@ from demo.steps import (
     h_walls,
     i_leave,
 )
+from demo.steps.people import sign_in_again
 from demo.story import Outcome, Party, Step, Story, tell
 from demo.world import World
 from infra.local.layout import Layout
+from infra.local.postgres import PostgresError
+from infra.local.processes import ProcessFailed
+from infra.local.rabbitmq import RabbitError
 from infra.local.stack import Stack
-from infra.local.start import up
+from infra.local.start import CannotRun, up
 
 STEPS: tuple[Step, ...] = tuple(
     module.STEP
@@ -55,13 +60,14 @@ def failed(step: Step, error: BaseException, seconds: float, stack: Stack) -> Ou
     return Outcome(step.id, step.title, False, seconds, [f"FAIL {type(error).__name__}: {error}", advice])
 
 
-async def play(story: Story, stack: Stack) -> list[Outcome]:
+async def play(story: Story, stack: Stack, steps: tuple[Step, ...] = STEPS) -> list[Outcome]:
     """Tells the steps in order; after one that failed the rest are not told, since they stand on it."""
     outcomes = []
-    for step in STEPS:
+    for step in steps:
         print(f"\n{step.id}. {step.title}", flush=True)
         started = time.monotonic()
         try:
+            await sign_in_again(story)
             outcome = await tell(story, step)
         except Exception as error:  # the table must show it, whatever it is
             (story.directory / f"{step.id}.traceback").write_text(traceback.format_exc())
@@ -82,47 +88,38 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(rows)
 
 
-async def main(arguments: argparse.Namespace) -> int:
-    stack = Stack(Layout(arguments.stack), image=arguments.image)
-    started = time.monotonic()
-    await up(stack)
-    setup_seconds = time.monotonic() - started
+async def tell_all(stack: Stack, setup_seconds: float, steps: tuple[Step, ...] = STEPS) -> list[Outcome]:
+    """Tells the story on a stack that is up; leaves report, evidence and logins in the stack's folder."""
     directory = stack.layout.var
     run = stack.next_run()
     mark = "" if run == 1 else str(run)
     a, b = parties(mark)
-    world = World(stack.endpoints_file)
-    api = Api(stack.public_url, stack.ca_file)
+    world, api = World(stack.endpoints_file), Api(stack.public_url, stack.ca_file)
     story = Story(api, world, directory, a, b, stack.operate, member_email=f"mia{mark}@people.test")
     story.timings["setup_s"] = round(setup_seconds, 1)
-    outcomes = await play(story, stack)
-    report = directory / "report.json"
-    report.write_text(
-        json.dumps({"steps": [o.document for o in outcomes], "timings": story.timings}, indent=2, default=str)
-    )
-    (directory / "logins.json").touch(mode=0o600)
-    (directory / "logins.json").write_text(json.dumps(logins(story), indent=2))
+    outcomes = await play(story, stack, steps)
+    report = {"steps": [o.document for o in outcomes], "timings": story.timings}
+    (directory / "report.json").write_text(json.dumps(report, indent=2, default=str))
+    keep(story, directory / "logins.json")
     await api.close()
     await world.close()
+    return outcomes
+
+
+async def main(arguments: argparse.Namespace) -> int:
+    stack = Stack(Layout(arguments.stack), image=arguments.image)
+    started = time.monotonic()
+    try:
+        await up(stack)
+    except (CannotRun, ProcessFailed, PostgresError, RabbitError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    outcomes = await tell_all(stack, time.monotonic() - started)
+    report = stack.layout.var / "report.json"
     print("\n" + table(outcomes))
-    print(f"\n  timings {json.dumps(story.timings)}\n  report  {report}\n")
+    print(f"\n  timings {json.dumps(json.loads(report.read_text())['timings'])}\n  report  {report}\n")
     print(stack.directions(), flush=True)
     return 0 if len(outcomes) == len(STEPS) and all(o.ok for o in outcomes) else 1
-
-
-def logins(story: Story) -> dict[str, object]:
-    """What a newcomer needs to look around by hand; the accounts exist in this sandbox alone."""
-    return {
-        party.name: {
-            "email": party.email,
-            "password": party.password,
-            "workspace": party.workspace_id,
-            "server": party.server_id,
-            "hostname": party.hostname,
-            "mailboxes": {box.address: box.password for box in party.opened.values()},
-        }
-        for party in (story.a, story.b)
-    }
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class Story:
     member_email: str = "mia@people.test"
     member: Api | None = field(default=None, repr=False)
     timings: dict[str, Any] = field(default_factory=dict)
+    patience: float = 30  # seconds that a person waits for what should come about at once
     _post: Post | None = None
 
     async def post(self) -> Post:
@@ -101,7 +102,7 @@ class Story:
             texts = [m.get("text") or m.get("html") or "" for m in found]
             return next((text for text in reversed(texts) if mark in text), None)
 
-        return await until(f"a mail to {address} that contains {mark!r}", look)
+        return await until(f"a mail to {address} that contains {mark!r}", look, self.patience)
 
 
 @dataclass(frozen=True)

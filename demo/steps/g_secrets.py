@@ -33,7 +33,7 @@ async def collect(story: Story) -> Evidence:
         "second": second.shown,
         "webmail_address": address,
         "webmail": webmail,
-        "audit": await until("the export in the audit log", exports_logged, 15),
+        "audit": await until("the export in the audit log", exports_logged, story.patience),
         "me": (await a.api.get("/v1/me"))["id"],
     }
 

@@ -34,3 +34,12 @@ async def sign_up(story: Story, name: str, email: str, password: str) -> tuple[A
     client = story.api.as_bearer(session.json["access_token"])
     replies["me"] = (await client.send("GET", "/v1/me")).shown
     return client, replies
+
+
+async def sign_in_again(story: Story) -> None:
+    """Fresh sessions for the Owners: access tokens live ten minutes, and a step-up wants a recent sign-in."""
+    for party in (story.a, story.b):
+        if party.owner is not None:
+            credentials = {"email": party.email, "password": party.password}
+            session = await story.api.expect(201, "POST", "/v1/auth/sessions", credentials)
+            party.owner = story.api.as_bearer(session["access_token"])

@@ -25,7 +25,7 @@ async def buy(story: Story, party: Party, plan: str = "starter") -> Evidence:
         found = await party.api.get(f"{party.path}/servers")
         return next((s for s in found["items"] if s["subscription_id"] == subscription_id), None)
 
-    bought = await until("the paid subscription's server", server, 30)
+    bought = await until("the paid subscription's server", server, story.patience)
     party.server_id, party.hostname = bought["id"], bought["hostname"]
     party.job_id = await newest_job(party.api, party, "provision")
     return {

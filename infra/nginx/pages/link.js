@@ -1,0 +1,41 @@
+// Where links in mails lead. The token came in the fragment; it is sent only when the person presses the button,
+// so that a mail scanner that opens links uses up nothing.
+
+const token = new URLSearchParams(location.hash.slice(1)).get("token");
+const form = document.getElementById(location.pathname.slice(1));
+const outcome = document.getElementById("outcome");
+history.replaceState(null, "", location.pathname);
+
+async function post(path, body, bearer) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() };
+  if (bearer) headers.Authorization = `Bearer ${bearer}`;
+  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const content = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error([content.detail, content.next_action].filter(Boolean).join(" ") || `HTTP ${answer.status}`);
+  return content;
+}
+
+async function use() {
+  if (form.id === "confirm") {
+    await post("/v1/auth/confirm", { token });
+    return "Your address is confirmed. You can sign in now.";
+  }
+  const { email, password } = Object.fromEntries(new FormData(form));
+  const session = await post("/v1/auth/sessions", { email, password });
+  await post("/v1/invitations/accept", { token }, session.access_token);
+  return "You are a member now.";
+}
+
+if (!token) outcome.textContent = "This link is incomplete. Open it from the mail again.";
+else {
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      outcome.textContent = await use();
+      form.hidden = true;
+    } catch (error) {
+      outcome.textContent = error.message;
+    }
+  });
+}
