@@ -18,6 +18,7 @@ def render(layout: Layout, port: int, certificate: Path, key: Path) -> Path:
         "@CERTIFICATE@": str(certificate),
         "@KEY@": str(key),
         "@GATEWAY@": str(layout.sockets / "gateway.sock"),
+        "@HEADERS@": str(layout.mount / "infra/nginx/page-headers.conf"),
         "@PAGES@": str(layout.mount / "infra/nginx/pages"),
     }
     text = TEMPLATE.read_text()
