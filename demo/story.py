@@ -51,6 +51,7 @@ class Party:
     workspace_name: str = ""
     server_id: str = ""
     job_id: str = ""
+    paid_at: float = 0  # Unix time, seconds
     hostname: str = ""
     domain_id: str = ""
     zone_id: str = ""

@@ -46,6 +46,7 @@ def names_of(story: Story, hostname: str, ipv4: str, ipv6: str) -> list[dict[str
 async def ready(story: Story, party: Party) -> Evidence:
     """Follows the job to its end and looks at the server from all sides."""
     events = await servers.follow(party.api, party, party.job_id)
+    story.timings.setdefault("paid_to_ready_s", []).append(round(events[-1].at - party.paid_at, 1))
     server = await party.api.get(f"{party.path}/servers/{party.server_id}")
     books = await story.world.books("scaleway")
     instance = next(s for s in books["servers"] if f"sc-srv:{party.server_id}" in s["tags"])

@@ -37,15 +37,13 @@ async def host_log(story: Story, party: Party, contains: str, seconds: float = 2
     return await until(f"{contains!r} in the mail log of {party.hostname}", look, seconds)
 
 
-async def delivered(story: Story) -> Evidence:
+async def delivered(story: Story, subject: str = "Hello from A") -> Evidence:
     """One message from A to B, timed from submission to being read."""
     post = await story.post()
     sender, recipient = pair(story)
     started = time.monotonic()
-    message_id = await post.submit(
-        sender, recipient.address, "Hello from A", "A first letter, quite ordinary.\n"
-    )
-    message, _ = await post.read(recipient, "Hello from A")
+    message_id = await post.submit(sender, recipient.address, subject, "A first letter, quite ordinary.\n")
+    message, _ = await post.read(recipient, subject)
     seconds = time.monotonic() - started
     story.timings["submit_to_imap_s"] = round(seconds, 2)
     lines = await host_log(story, story.a, f"to=<{recipient.address}>")

@@ -51,8 +51,8 @@ async def collect(story: Story) -> Evidence:
 
     async def shredded() -> list[dict[str, Any]] | None:
         argv = ["-m", "services.vault.admin", "keys", "--workspace", b.workspace_id]
-        keys: list[dict[str, Any]] = json.loads(await story.operator("vault-worker", argv))
-        return keys if keys and all(key["state"] == "shredded" for key in keys) else None
+        keys: list[dict[str, Any]] = json.loads(await story.operator("vault-worker", argv))["data_keys"]
+        return keys if keys and not any(key["has_key_material"] for key in keys) else None
 
     reverse = [dns.reversename.from_address(server[f]).to_text() for f in ("ipv4", "ipv6")]
     return {
@@ -109,8 +109,9 @@ def judge(evidence: Evidence) -> list[Check]:
         ),
         Check(
             "the data keys are shredded",
-            all(k["state"] == "shredded" for k in evidence["data_keys"]) and bool(evidence["data_keys"]),
-            f"{len(evidence['data_keys']['keys'])} keys",
+            all(k["state"] == "shredded" and not k["has_key_material"] for k in evidence["data_keys"])
+            and bool(evidence["data_keys"]),
+            f"{len(evidence['data_keys'])} keys without material",
         ),
         Check("A's server is untouched", evidence["a_still_ready"] == "ready", evidence["a_still_ready"]),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from demo.api import Api, StreamEvent, redact
@@ -19,6 +20,7 @@ async def buy(story: Story, party: Party, plan: str = "starter") -> Evidence:
     subscription_id = asked["id"]
     unpaid = await party.api.get(f"{party.path}/servers")
     session = asked["checkout_url"].rstrip("/").rsplit("/", 1)[-1]
+    party.paid_at = time.time()
     paid = await story.world.call("POST", f"/stripe/checkout/{session}/pay")
 
     async def server() -> dict[str, Any] | None:

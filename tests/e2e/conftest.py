@@ -1,0 +1,74 @@
+"""One running stack for the tests that need all of it: brought up once, its story told once, taken down at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from demo.__main__ import STEPS, tell_all
+from demo.story import Outcome
+from infra.local.layout import Layout
+from infra.local.stack import Stack
+from infra.local.start import up
+from infra.local.stop import clean
+
+# The last step ends workspace B; what tests do to a living B comes before it.
+LEAVING = "i"
+
+
+@dataclass
+class Told:
+    """A stack and how its story went, step by step."""
+
+    stack: Stack
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+def needs_real_hosts() -> None:
+    """Says what is missing on this machine; with CI=true a missing part is a failure, not a skip."""
+    missing = (
+        "root"
+        if os.geteuid() != 0
+        else next(
+            (p for p in ("systemd-nspawn", "nft", "pebble", "pdns_server") if shutil.which(p) is None), None
+        )
+    )
+    if missing is None:
+        return
+    reason = f"the story needs real servers, and this machine lacks {missing}: run scripts/setup as root"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def stack_of_its_own(name: str, image: str) -> Iterator[Told]:
+    needs_real_hosts()
+    stack = Stack(Layout(name), image)
+    clean(stack)  # what a killed run has left
+    try:
+        asyncio.run(up(stack))
+        yield Told(stack)
+    finally:
+        clean(stack)
+
+
+@pytest.fixture(scope="session")
+def told() -> Iterator[Told]:
+    """The golden image's stack, the story told up to the step before B leaves."""
+    for told in stack_of_its_own("story", "golden"):
+        steps = tuple(step for step in STEPS if step.id != LEAVING)
+        told.outcomes = {o.id: o for o in asyncio.run(tell_all(told.stack, 0.0, steps))}
+        yield told
+
+
+@pytest.fixture(scope="session")
+def stock() -> Iterator[Told]:
+    """A stack whose servers boot from the cloud's own image: packages come over the wire."""
+    for told in stack_of_its_own("stock", "stock"):
+        told.outcomes = {o.id: o for o in asyncio.run(tell_all(told.stack, 0.0, STEPS[:4]))}
+        yield told

@@ -1,0 +1,224 @@
+"""The main job, end to end, on real hosts; and for each step that it fails when the world is not as it should be.
+
+Tests of this file run in order on one stack: what is altered is put back before the next one looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from demo.__main__ import STEPS
+from demo.logins import resume
+from demo.steps import a_sign_up, b_buy, c_server, d_domain, e_second, f_mail, g_secrets, h_walls, i_leave
+from demo.steps.domains import live
+from demo.steps.people import sign_up, token_of
+from demo.story import Check, Evidence, Story, new_password, tell
+from infra.local import processes
+from tests.e2e.conftest import LEAVING, Told
+
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+
+IMPATIENT = 4.0  # seconds; a world that is altered stays so, there is nothing to wait for
+
+
+@asynccontextmanager
+async def going_on(told: Told) -> AsyncIterator[Story]:
+    story = await resume(told.stack)
+    story.patience = IMPATIENT
+    try:
+        yield story
+    finally:
+        await story.api.close()
+        await story.world.close()
+
+
+def evidence_of(told: Told, step: str) -> Evidence:
+    found: Evidence = json.loads((told.stack.layout.var / "evidence" / f"{step}.json").read_text())
+    return found
+
+
+def failed(checks: list[Check]) -> list[str]:
+    return [check.what for check in checks if not check.ok]
+
+
+@pytest.mark.parametrize("step", [step.id for step in STEPS if step.id != LEAVING])
+def test_step_of_the_story_holds(told: Told, step: str) -> None:
+    assert step in told.outcomes, f"not told, since one before it failed: {list(told.outcomes)}"
+    assert told.outcomes[step].ok, "\n".join(told.outcomes[step].proof)
+
+
+def test_report_has_the_promised_shape(told: Told) -> None:
+    report = json.loads((told.stack.layout.var / "report.json").read_text())
+    assert [set(step) for step in report["steps"]] == [{"id", "title", "ok", "seconds", "proof"}] * 8
+    assert set(report["timings"]) == {"setup_s", "paid_to_ready_s", "submit_to_imap_s"}
+    assert len(report["timings"]["paid_to_ready_s"]) == 2
+
+
+def test_evidence_holds_no_secret(told: Told) -> None:
+    logins = json.loads((told.stack.layout.var / "logins.json").read_text())
+    passwords = [party["password"] for party in logins.values()]
+    passwords += [box["password"] for party in logins.values() for box in party["opened"].values()]
+    text = "".join(file.read_text() for file in (told.stack.layout.var / "evidence").iterdir())
+    assert len(passwords) == 6
+    assert not any(password in text for password in passwords)
+
+
+def test_logs_hold_no_secret(told: Told) -> None:
+    logins = json.loads((told.stack.layout.var / "logins.json").read_text())
+    passwords = [party["password"] for party in logins.values()]
+    passwords += [box["password"] for party in logins.values() for box in party["opened"].values()]
+    for file in told.stack.layout.logs.iterdir():
+        text = file.read_text(errors="replace")
+        assert not any(password in text for password in passwords), file.name
+
+
+async def test_c_fails_when_an_address_leads_back_to_somebody_else(told: Told) -> None:
+    async with going_on(told) as story:
+        reverse = next(a["name"] for a in evidence_of(told, "c")["dns"] if a["type"] == "PTR")
+        planted = {"name": reverse, "type": "PTR"}
+        await story.world.call("PUT", "/dns/records", {**planted, "values": ["elsewhere.test."]})
+        try:
+            checks = c_server.judge(json.loads(json.dumps(await c_server.ready(story, story.a), default=str)))
+        finally:
+            await story.world.call("PUT", "/dns/records", {**planted, "values": [story.a.hostname + "."]})
+        assert failed(checks) == ["PTR of both addresses point back"]
+
+
+async def test_d_fails_when_the_policy_in_dns_is_another(told: Told) -> None:
+    async with going_on(told) as story:
+        name = f"_dmarc.{story.a.domain}"
+        planted = {"name": name, "type": "TXT", "values": ['"v=DMARC1; p=none"']}
+        await story.world.call("PUT", "/dns/records", planted)
+        try:
+            checks = d_domain.judge(evidence_of(told, "d") | {"live": live(story, story.a)})
+        finally:
+            await story.world.call("DELETE", f"/dns/records?name={name}&type=TXT")
+        assert failed(checks) == ["MX, SPF, DMARC, MTA-STS, TLS-RPT, SRV and autoconfig are live"]
+
+
+async def test_e_fails_when_one_of_the_two_tlsa_records_is_missing(told: Told) -> None:
+    async with going_on(told) as story:
+        evidence = evidence_of(told, "e")
+        server = evidence["ready"]["server"]
+        name = f"_25._tcp.{story.b.hostname}"
+        kept = next(a["values"] for a in evidence["ready"]["dns"] if a["type"] == "TLSA")
+        await story.world.call("PUT", "/dns/records", {"name": name, "type": "TLSA", "values": kept[:1]})
+        try:
+            seen = c_server.names_of(story, story.b.hostname, server["ipv4"], server["ipv6"])
+        finally:
+            await story.world.call("DELETE", f"/dns/records?name={name}&type=TLSA")
+        evidence["ready"]["dns"] = seen
+        assert failed(e_second.judge(evidence)) == ["TLSA of the current and the next key, signed"]
+
+
+async def test_f_fails_when_a_dkim_key_in_dns_is_not_the_hosts(told: Told) -> None:
+    async with going_on(told) as story:
+        keys = [r["name"] for r in evidence_of(told, "d")["records"] if "._domainkey." in r["name"]]
+        name = next(key for key in keys if key.partition(".")[0].endswith("e"))
+        stranger = '"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="'  # RFC 8463, A.2
+        await story.world.call("PUT", "/dns/records", {"name": name, "type": "TXT", "values": [stranger]})
+        try:
+            again = await f_mail.delivered(story, "Hello with a stranger's key")
+        finally:
+            await story.world.call("DELETE", f"/dns/records?name={name}&type=TXT")
+        checks = f_mail.judge(evidence_of(told, "f") | {"delivered": again})
+        assert failed(checks) == ["both DKIM keys, SPF and DMARC pass"]
+
+
+async def test_g_fails_when_what_was_done_does_not_reach_the_audit_log(told: Told) -> None:
+    layout = told.stack.layout
+    rows = told.stack.services().rows()
+    projector = next(row for row in rows if row.name == "auth-worker")
+    await asyncio.to_thread(processes.stop, layout, "auth-worker")
+    try:
+        async with going_on(told) as story:
+            started = time.time()
+            outcome = await attempt(story, "g", lambda: g_secrets.collect(story, since=started))
+    finally:
+        processes.start(layout, told.stack.services().process(projector))
+    assert outcome == "NeverHappened"
+
+
+async def test_h_fails_when_the_stranger_is_no_stranger(told: Told) -> None:
+    async with going_on(told) as story:
+        invitation = {"email": story.a.email, "role": "member"}
+        made = await story.b.api.expect(201, "POST", f"{story.b.path}/invitations", invitation)
+        token = token_of(await patient(story).letter(story.a.email, "invit"))
+        await story.a.api.expect(200, "POST", "/v1/invitations/accept", {"token": token})
+        story.member, _ = await sign_up(
+            patient(story), "Nia", f"nia{time.time_ns()}@people.test", new_password()
+        )
+        try:
+            checks = h_walls.judge(json.loads(json.dumps(await h_walls.collect(story))))
+        finally:
+            members = await story.b.api.items(f"{story.b.path}/members")
+            ada = next(m["id"] for m in members if m["email"] == story.a.email)
+            await story.b.api.expect(204, "DELETE", f"{story.b.path}/members/{ada}")
+        assert made["id"]
+        assert "so is B's workspace" in failed(checks)
+
+
+async def test_leaving_holds(told: Told) -> None:
+    async with going_on(told) as story:
+        outcome = await tell(patient(story), i_leave.STEP)
+    told.outcomes[outcome.id] = outcome
+    assert outcome.ok, "\n".join(outcome.proof)
+
+
+async def test_i_fails_when_an_address_is_left_behind(told: Told) -> None:
+    async with going_on(told) as story:
+        b, evidence = story.b, evidence_of(told, "i")
+        leftover = {"type": "routed_ipv4", "project": story.world.endpoints["scaleway_project_id"]}
+        await at_the_cloud(story, b.zone, leftover | {"tags": [f"sc-srv:{b.server_id}"]})
+        evidence["after"] = await i_leave.ours(story, b.hostname, b.server_id, b.domain)
+        assert failed(i_leave.judge(evidence)) == ["instance, volume, addresses and security group are gone"]
+
+
+async def test_a_fails_when_mail_is_not_sent(told: Told) -> None:
+    async with going_on(told) as story:
+        story.a.email = f"late{time.time_ns()}@people.test"
+        await story.world.call(
+            "PUT", "/faults/resend", {"operation": "emails.send", "kind": "error_before", "count": 1000}
+        )
+        try:
+            assert await attempt(story, "a", lambda: a_sign_up.collect(story)) == "NeverHappened"
+        finally:
+            await story.world.call("DELETE", "/faults/resend")
+
+
+async def test_b_fails_when_the_payment_is_not_told_to_us(told: Told) -> None:
+    async with going_on(told) as story:
+        await story.world.call("PUT", "/stripe/webhook", {"url": "https://127.0.0.1:9/nowhere"})
+        assert await attempt(story, "b", lambda: b_buy.collect(story)) == "NeverHappened"
+
+
+async def attempt(story: Story, step: str, collect: Callable[[], Awaitable[Any]]) -> str:
+    """The kind of error with which collecting a step's evidence ends, or its verdict."""
+    try:
+        evidence = await collect()
+    except Exception as error:
+        return type(error).__name__
+    judged = next(s for s in STEPS if s.id == step).judge(json.loads(json.dumps(evidence, default=str)))
+    return f"failed: {failed(judged)}"
+
+
+async def at_the_cloud(story: Story, zone: str, address: dict[str, object]) -> None:
+    """Reserves an address as somebody with access to the cloud's console could. Its answer may get lost."""
+    endpoints = story.world.endpoints
+    headers = {"X-Auth-Token": endpoints["scaleway_secret_key"]}
+    context = httpx.create_ssl_context(verify=endpoints["ca_file"])
+    async with httpx.AsyncClient(verify=context, headers=headers) as client:
+        await client.post(f"{endpoints['scaleway']}/instance/v1/zones/{zone}/ips", json=address)
+
+
+def patient(story: Story) -> Story:
+    story.patience = 60
+    return story
