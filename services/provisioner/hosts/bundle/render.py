@@ -112,6 +112,11 @@ PLACES: tuple[_Place, ...] = (
     _Place(
         "system/sendchief-certificates.timer", "/etc/systemd/system/sendchief-certificates.timer", "units"
     ),
+    _Place(
+        "system/sendchief-certificates-boot.timer",
+        "/etc/systemd/system/sendchief-certificates-boot.timer",
+        "units",
+    ),
     _Place("system/rspamd.service", "/etc/systemd/system/rspamd.service.d/sendchief.conf", "units"),
     _Place("sso/sc-ssod.service", "/etc/systemd/system/sc-ssod.service", "sso"),
     _Place("postfix/main.cf", "/etc/postfix/main.cf", "postfix"),

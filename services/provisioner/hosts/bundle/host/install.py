@@ -174,7 +174,8 @@ def hostname(payload: dict[str, Any]) -> None:
 def services(effects: set[str]) -> str:
     """The first time all at once, by one job queue: systemd starts them side by side. Later only what changed."""
     timers = ("sendchief-certificates.timer", "apt-daily.timer", "apt-daily-upgrade.timer")
-    run("systemctl", "enable", "--quiet", *SERVICES, *timers)
+    # The second timer is for later starts only: started now, it would fire at once and hold up the first order.
+    run("systemctl", "enable", "--quiet", *SERVICES, *timers, "sendchief-certificates-boot.timer")
     if apply.HELD.exists():
         apply.settle(effects)
         run("systemctl", "start", *SERVICES, *timers)
