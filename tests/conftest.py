@@ -29,6 +29,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a server, keeps each module on one worker, and lets what takes longest begin first."""
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=_begins)
+
+
+def _begins(item: pytest.Item) -> int:
+    """Stories first, then real hosts and daemons, then the rest; the order within each is kept."""
+    if item.get_closest_marker("stack"):
+        return 0
+    return 1 if item.get_closest_marker("host") or "tests/sandbox/" in item.nodeid else 2

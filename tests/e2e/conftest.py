@@ -1,4 +1,4 @@
-"""One running stack for the tests that need all of it: brought up once, its story told once, taken down at the end."""
+"""Running stacks for the tests that need all of it: brought up once, a story told once, taken down at the end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def stack_of_its_own(name: str, image: str) -> Iterator[Told]:
         clean(stack)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def told() -> Iterator[Told]:
     """The golden image's stack, the story told up to the step before B leaves."""
     for told in stack_of_its_own("story", "golden"):
@@ -66,7 +66,7 @@ def told() -> Iterator[Told]:
         yield told
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stock() -> Iterator[Told]:
     """A stack whose servers boot from the cloud's own image: packages come over the wire."""
     for told in stack_of_its_own("stock", "stock"):
