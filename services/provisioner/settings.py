@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
@@ -58,6 +58,8 @@ class WorkerSettings(ServiceSettings):
     """Whether the clouds' reverse zones are signed."""
 
     lease_seconds: float = 30.0
+    lease_margin_seconds: float = 2.0
+    """A call that makes something is begun only when the lease outlasts the call's timeout by this much."""
     quiet_window_seconds: float = 180.0
     """How long after an intent the cloud may still carry out a create whose answer was lost."""
     poll_seconds: float = 0.3
@@ -80,6 +82,14 @@ class WorkerSettings(ServiceSettings):
     @classmethod
     def _networks(cls, value: object) -> object:
         return _words(value)
+
+    @model_validator(mode="after")
+    def _lease_outlasts_a_call(self) -> Self:
+        if self.lease_seconds <= self.scaleway_timeout + self.lease_margin_seconds:
+            raise ValueError(
+                "lease_seconds must be longer than scaleway_timeout and lease_margin_seconds together"
+            )
+        return self
 
     def egress_target(self) -> tuple[str, int]:
         """Address and port of `self_test_egress`."""

@@ -72,13 +72,15 @@ class Sweeper:
             if not leading:
                 return []
             unowned: list[Sighting] = []
+            swept: list[str] = []
             for zone in self._zones:
                 try:
                     unowned += await self._unowned(zone)
+                    swept.append(zone)
                 except CloudError as error:
                     _log.warning("zone not swept", zone=zone, detail=error.detail)
             UNOWNED.set(len(unowned))
-            await self._note(unowned)
+            await self._note(unowned, swept)
             if not dry:
                 await self._quarantine()
                 await self._delete()
@@ -123,7 +125,7 @@ class Sweeper:
         awaited = await session.get(CloudResource, resource_id)
         return awaited is not None and awaited.state in ("intent", "unknown")
 
-    async def _note(self, unowned: list[Sighting]) -> None:
+    async def _note(self, unowned: list[Sighting], swept: list[str]) -> None:
         """One more sighting of each; those that were not seen this time have found an owner, or their end."""
         async with self._database.transaction() as session:
             for one in unowned:
@@ -140,7 +142,9 @@ class Sweeper:
                 )  # fmt: skip
             present = {(one.kind, one.id) for one in unowned}
             for row in await session.scalars(
-                select(SweepFinding).where(SweepFinding.state.in_(("seen", "quarantined")))
+                select(SweepFinding).where(
+                    SweepFinding.state.in_(("seen", "quarantined")), SweepFinding.zone.in_(swept)
+                )
             ):
                 if (row.kind, row.external_id) not in present:
                     row.state = "cleared"

@@ -35,6 +35,7 @@ class Thing:
     tags: tuple[str, ...]
     created: float
     visible_at: float
+    zone: str
     data: dict[str, Any] = field(default_factory=dict)
 
 
@@ -89,12 +90,14 @@ class MemoryCloud:
         if waiting:
             raise waiting.pop(0)
 
-    def _create(self, kind: str, tags: Sequence[str], data: dict[str, Any]) -> Thing:
+    def _create(self, zone: str, kind: str, tags: Sequence[str], data: dict[str, Any]) -> Thing:
         self._count += 1
         now = time.monotonic()
         lost = self.faults.lost[kind] > 0
         born = now + (self.faults.late if lost else 0.0)
-        thing = Thing(f"{kind}-{self._count}", kind, tuple(tags), born, born + self.faults.list_lag, data)
+        thing = Thing(
+            f"{kind}-{self._count}", kind, tuple(tags), born, born + self.faults.list_lag, zone, data
+        )
         self.pending.append(thing)
         self._settle()
         if lost:
@@ -108,12 +111,13 @@ class MemoryCloud:
             raise CloudNotFound(f"{kind} {key}")
         return thing
 
-    def _list(self, kind: str, tag: str) -> list[Thing]:
+    def _list(self, zone: str, kind: str, tag: str) -> list[Thing]:
         now = time.monotonic()
         return [
             thing
             for thing in self.living(kind)
-            if any(tag in one for one in thing.tags)
+            if thing.zone == zone
+            and any(tag in one for one in thing.tags)
             and thing.visible_at <= now
             and thing.id not in self.faults.hidden
         ]
@@ -134,7 +138,7 @@ class MemoryCloud:
             data["address"] = self.offers.pop(0)
         else:
             data["prefix"] = f"2001:db8:5c:0:{self._count:x}::/80"
-        return self._ip(self._create("ip", tags, data))
+        return self._ip(self._create(zone, "ip", tags, data))
 
     async def get_ip(self, zone: str, ip_id: str) -> CloudIp:
         self._begin("get_ip")
@@ -142,7 +146,7 @@ class MemoryCloud:
 
     async def list_ips(self, zone: str, tag: str) -> list[CloudIp]:
         self._begin("list_ips")
-        return [self._ip(thing) for thing in self._list("ip", tag)]
+        return [self._ip(thing) for thing in self._list(zone, "ip", tag)]
 
     async def set_reverse(self, zone: str, ip: CloudIp, address: str, hostname: str | None) -> None:
         self._begin("set_reverse")
@@ -174,7 +178,7 @@ class MemoryCloud:
 
     async def create_security_group(self, zone: str, name: str, tags: Sequence[str]) -> CloudSecurityGroup:
         self._begin("create_security_group")
-        return self._group(self._create("security_group", tags, {"name": name, "rules": []}))
+        return self._group(self._create(zone, "security_group", tags, {"name": name, "rules": []}))
 
     async def get_security_group(self, zone: str, group_id: str) -> CloudSecurityGroup:
         self._begin("get_security_group")
@@ -182,7 +186,7 @@ class MemoryCloud:
 
     async def list_security_groups(self, zone: str, tag: str) -> list[CloudSecurityGroup]:
         self._begin("list_security_groups")
-        return [self._group(thing) for thing in self._list("security_group", tag)]
+        return [self._group(thing) for thing in self._list(zone, "security_group", tag)]
 
     async def set_rules(self, zone: str, group_id: str, rules: Sequence[CloudRule]) -> None:
         self._begin("set_rules")
@@ -220,7 +224,13 @@ class MemoryCloud:
     ) -> CloudInstance:
         self._begin("create_instance")
         volume = Thing(
-            f"volume-{self._count + 1}", "volume", (), time.monotonic(), time.monotonic(), {"in_use": True}
+            f"volume-{self._count + 1}",
+            "volume",
+            (),
+            time.monotonic(),
+            time.monotonic(),
+            zone,
+            {"in_use": True},
         )
         self.things[volume.id] = volume
         data = {
@@ -231,7 +241,7 @@ class MemoryCloud:
             "volume_ids": (volume.id,),
             "security_group_id": request.security_group_id,
         }
-        return self._instance(self._create("instance", tags, data))
+        return self._instance(self._create(zone, "instance", tags, data))
 
     async def get_instance(self, zone: str, instance_id: str) -> CloudInstance:
         self._begin("get_instance")
@@ -239,7 +249,7 @@ class MemoryCloud:
 
     async def list_instances(self, zone: str, tag: str) -> list[CloudInstance]:
         self._begin("list_instances")
-        return [self._instance(thing) for thing in self._list("instance", tag)]
+        return [self._instance(thing) for thing in self._list(zone, "instance", tag)]
 
     async def set_user_data(self, zone: str, instance_id: str, content: bytes) -> None:
         self._begin("set_user_data")
@@ -280,7 +290,7 @@ class MemoryCloud:
 
     async def list_volumes(self, zone: str, tag: str) -> list[CloudVolume]:
         self._begin("list_volumes")
-        return [self._volume(thing) for thing in self._list("volume", tag)]
+        return [self._volume(thing) for thing in self._list(zone, "volume", tag)]
 
     async def tag_volume(self, zone: str, volume_id: str, tags: Sequence[str]) -> None:
         self._begin("tag_volume")

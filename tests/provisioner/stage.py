@@ -54,6 +54,7 @@ def worker_settings(trust: Trust, database: ServiceDatabase, **fields: Any) -> W
         "acme_contact": f"hostmaster@{ZONE}",
         "self_test_egress": "198.51.100.6:25",
         "lease_seconds": 5.0,
+        "lease_margin_seconds": 0.1,
         "quiet_window_seconds": 0.6,
         "poll_seconds": 0.02,
         "backoff_cap": 0.2,

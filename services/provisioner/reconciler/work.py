@@ -34,8 +34,6 @@ from shared.clock import Clock
 from shared.contracts.envelope import EventData
 from shared.db.database import Database
 
-LEASE_MARGIN = 2.0
-
 
 @dataclass(frozen=True)
 class Ports:
@@ -188,9 +186,10 @@ class Work:
 
     async def need_lease(self, seconds: float) -> None:
         """Makes sure that the lease lasts `seconds` more, before a call whose effect cannot be taken back."""
-        if self.lease.remaining() < seconds + LEASE_MARGIN:
+        wanted = seconds + self.settings.lease_margin_seconds
+        if self.lease.remaining() < wanted:
             await renew(self.database, self.lease)
-        if self.lease.remaining() < seconds + LEASE_MARGIN:
+        if self.lease.remaining() < wanted:
             raise LostLease(f"{self.lease.server_id}: the lease is too short for this call")
 
     def condition(self, kind: str) -> Condition | None:

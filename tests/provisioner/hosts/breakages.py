@@ -187,11 +187,15 @@ def breakages() -> list[Breakage]:
         "mail_delivered": "postconf -e virtual_transport=discard:",
         "report_addresses": "postconf -e virtual_alias_maps=",
         "sender_privacy": "postconf -P subcleanup/unix/header_checks=",
-        "imap_login": "doveconf -n > /root/doveconf; systemctl stop dovecot",
+        "imap_login": "systemctl stop dovecot",
     }
     for row, script in postfix.items():
         plant = f"{MAIN}{script}; {POSTFIX}"
-        back = f"systemctl start dovecot; {MAIN_BACK}" if row == "imap_login" else MAIN_BACK
+        back = (
+            f"systemctl start dovecot; {MAIN_BACK}; systemctl restart postfix"
+            if row == "imap_login"
+            else MAIN_BACK
+        )
         found.append(Breakage(row, plant, back))
     found += [
         Breakage(
