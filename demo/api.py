@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -70,7 +71,7 @@ class Api:
         self.ca_file = ca_file
         self.credential = credential
         self._client = httpx.AsyncClient(
-            base_url=base_url, verify=httpx.create_ssl_context(verify=str(ca_file)), timeout=httpx.Timeout(30)
+            base_url=base_url, verify=ssl.create_default_context(cafile=ca_file), timeout=httpx.Timeout(30)
         )
 
     def as_bearer(self, credential: str) -> Api:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -38,7 +39,7 @@ class World:
         self.endpoints: dict[str, Any] = json.loads(endpoints_file.read_text())
         self._client = httpx.AsyncClient(
             base_url=self.endpoints["control"],
-            verify=httpx.create_ssl_context(verify=self.endpoints["ca_file"]),
+            verify=ssl.create_default_context(cafile=self.endpoints["ca_file"]),
             headers={"Authorization": f"Bearer {self.endpoints['control_token']}"},
             timeout=30,
         )

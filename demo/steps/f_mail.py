@@ -25,13 +25,14 @@ async def console(story: Story, party: Party, *argv: str) -> str:
     return str(printed["stdout"])
 
 
-async def host_log(story: Story, party: Party, contains: str, seconds: float = 20) -> list[str]:
-    """The host's mail log, once a line of it holds `contains`."""
+async def host_log(
+    story: Story, party: Party, contains: str, since: float = 0, seconds: float = 20
+) -> list[str]:
+    """The host's log of outgoing mail since that Unix time, once a line of it holds `contains`."""
+    wanted = ("-t", "postfix/smtp", "-o", "cat", "-n", "200", f"--since=@{int(since)}")
 
     async def look() -> list[str] | None:
-        log = await console(
-            story, party, "journalctl", "-t", "postfix/smtp", "-o", "cat", "-n", "200", "--no-pager"
-        )
+        log = await console(story, party, "journalctl", "--no-pager", *wanted)
         return log.splitlines() if contains in log else None
 
     return await until(f"{contains!r} in the mail log of {party.hostname}", look, seconds)
@@ -41,12 +42,12 @@ async def delivered(story: Story, subject: str = "Hello from A") -> Evidence:
     """One message from A to B, timed from submission to being read."""
     post = await story.post()
     sender, recipient = pair(story)
-    started = time.monotonic()
+    sent_at, started = time.time(), time.monotonic()
     message_id = await post.submit(sender, recipient.address, subject, "A first letter, quite ordinary.\n")
     message, _ = await post.read(recipient, subject)
     seconds = time.monotonic() - started
     story.timings["submit_to_imap_s"] = round(seconds, 2)
-    lines = await host_log(story, story.a, f"to=<{recipient.address}>")
+    lines = await host_log(story, story.a, f"to=<{recipient.address}>", sent_at)
     return {
         "message_id": message_id,
         "seconds": seconds,
@@ -69,7 +70,7 @@ async def deferred(story: Story) -> Evidence:
     # A's running SMTP clients remember TLSA records until their TTL has passed; new ones ask.
     await console(story, story.a, "postfix", "reload")
     await post.submit(sender, recipient.address, "Sealed letter", "This one waits for a true TLSA record.\n")
-    waiting = await host_log(story, story.a, "dsn=4.7.5", 60)
+    waiting = await host_log(story, story.a, "dsn=4.7.5", seconds=60)
     before = await post.subjects(recipient)
     await story.world.call("DELETE", f"/dns/records?name={name}&type=TLSA")
     await console(story, story.a, "postfix", "reload")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import Any
 
@@ -30,7 +31,7 @@ async def await_ready(stack: Stack, process: Process) -> None:
 
 
 async def await_public(stack: Stack) -> None:
-    context = httpx.create_ssl_context(verify=str(stack.ca_file))
+    context = ssl.create_default_context(cafile=stack.ca_file)
     async with httpx.AsyncClient(verify=context, base_url=stack.public_url, timeout=2) as client:
 
         async def answers() -> bool:

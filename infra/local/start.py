@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import ssl
 import subprocess
 import time
 
@@ -192,7 +193,7 @@ def _start_nginx(stack: Stack) -> None:
 async def _register_webhook(stack: Stack) -> None:
     """Tells the Stripe stand-in where its events go, as one does in Stripe's dashboard."""
     endpoints = stack.endpoints
-    context = httpx.create_ssl_context(verify=endpoints["ca_file"])
+    context = ssl.create_default_context(cafile=endpoints["ca_file"])
     headers = {"Authorization": f"Bearer {endpoints['control_token']}"}
     async with httpx.AsyncClient(verify=context, base_url=endpoints["control"], headers=headers) as client:
         url = f"{stack.public_url}/v1/webhooks/stripe"
