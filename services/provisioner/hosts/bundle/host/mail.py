@@ -53,8 +53,11 @@ def _about(lines: list[str], queue_ids: set[str]) -> list[str]:
 
 
 def queue(request: Answer, _payload: BinaryIO) -> Answer:
-    """The queue; with `flush` Postfix tries every message again first."""
+    """The queue; with `flush` Postfix first tries every message again, with fresh answers from DNS."""
     if request.get("flush"):
+        # Resolver and running clients remember what was wrong a minute ago, TLSA records too.
+        run("systemctl", "reload", "unbound")
+        run("systemctl", "reload", "postfix")
         run("postqueue", "-f")
     entries: list[dict[str, Any]] = []
     for line in run("postqueue", "-j").splitlines():
