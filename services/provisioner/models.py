@@ -124,9 +124,7 @@ class CloudResource(Base):
 
     __tablename__ = "cloud_resource"
     __table_args__ = (
-        CheckConstraint(
-            "state in ('planned', 'intent', 'unknown', 'bound', 'gone', 'leaked')", name="state"
-        ),
+        CheckConstraint("state in ('planned', 'intent', 'unknown', 'bound', 'gone', 'leaked')", name="state"),
         CheckConstraint("kind in ('ip', 'security_group', 'instance', 'volume')", name="kind"),
         Index(
             "uq_cloud_resource_slot",
@@ -258,7 +256,9 @@ class Domain(Base):
 
     __tablename__ = "domain"
     __table_args__ = (
-        CheckConstraint("state in ('pending', 'awaiting_dns', 'securing', 'ready', 'removing')", name="state"),
+        CheckConstraint(
+            "state in ('pending', 'awaiting_dns', 'securing', 'ready', 'removing')", name="state"
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -50,14 +50,18 @@ class Catalogue(_Row):
             if plan.id == plan_id:
                 return plan
         raise UnknownPlan(
-            f"There is no plan {plan_id!r}.", field="body.plan", next_action="See GET /v1/regions for the plans."
+            f"There is no plan {plan_id!r}.",
+            field="body.plan",
+            next_action="See GET /v1/regions for the plans.",
         )
 
     def check_zone(self, zone: str) -> str:
         """Raises UnknownZone."""
         if zone not in self.zones():
             raise UnknownZone(
-                f"There is no zone {zone!r}.", field="body.zone", next_action="See GET /v1/regions for the zones."
+                f"There is no zone {zone!r}.",
+                field="body.zone",
+                next_action="See GET /v1/regions for the zones.",
             )
         return zone
 
