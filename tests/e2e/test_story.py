@@ -22,6 +22,7 @@ from demo.steps import a_sign_up, b_buy, c_server, d_domain, e_second, f_mail, g
 from demo.steps.domains import live
 from demo.steps.people import sign_up, token_of
 from demo.story import Check, Evidence, Story, new_password, tell
+from demo.world import until
 from infra.local import processes
 from tests.e2e.conftest import LEAVING, Told
 
@@ -148,6 +149,7 @@ async def test_g_fails_when_what_was_done_does_not_reach_the_audit_log(told: Tol
             outcome = await attempt(story, "g", lambda: g_secrets.collect(story, since=started))
     finally:
         processes.start(layout, told.stack.services().process(projector))
+        await trusted_again(told)
     assert outcome == "NeverHappened"
 
 
@@ -212,6 +214,17 @@ async def attempt(story: Story, step: str, collect: Callable[[], Awaitable[Any]]
         return type(error).__name__
     judged = next(s for s in STEPS if s.id == step).judge(json.loads(json.dumps(evidence, default=str)))
     return f"failed: {failed(judged)}"
+
+
+async def trusted_again(told: Told) -> None:
+    """Waits until the gateway hears auth again: until then it lets nobody change anything."""
+    async with going_on(told) as story:
+
+        async def look() -> bool | None:
+            answer = await story.a.api.send("POST", f"{story.a.path}/invitations", {"email": "", "role": ""})
+            return None if answer.status == 503 else True
+
+        await until("the gateway to trust its map of members again", look, 30)
 
 
 async def at_the_cloud(story: Story, zone: str, address: dict[str, object]) -> None:
