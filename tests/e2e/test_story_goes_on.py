@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 
 from demo.logins import resume
@@ -83,6 +85,32 @@ def test_another_process_cannot_read_a_secret(told: Told) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 13
 
 
+@pytest.mark.parametrize(
+    "path", ["/status/", "/status/status.js", "/status/link.js", "/confirm", "/invitation"]
+)
+def test_page_is_served_with_a_strict_content_policy(told: Told, path: str) -> None:
+    answer = fetch(told, path)
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_api_is_described_and_documented(told: Told) -> None:
+    description = fetch(told, "/v1/openapi.json").json()
+    assert description["openapi"].startswith("3.1")
+    assert "/v1/workspaces/{workspace_id}/servers/{server_id}/cancel" in description["paths"]
+    assert "text/html" in fetch(told, "/v1/docs").headers["content-type"]
+
+
+def test_an_internal_route_does_not_exist_from_outside(told: Told) -> None:
+    assert fetch(told, "/internal/memberships").status_code == 404
+
+
+def fetch(told: Told, path: str) -> httpx.Response:
+    context = ssl.create_default_context(cafile=told.stack.ca_file)
+    return httpx.get(told.stack.public_url + path, verify=context)
+
+
 async def certified_again(story: Story) -> None:
     """Waits until A's host serves a certificate of the authority that the sandbox has now."""
 
@@ -114,3 +142,15 @@ async def test_after_a_stop_and_a_start_old_mail_is_read_and_new_mail_flows(told
     finally:
         await story.api.close()
         await story.world.close()
+
+
+def test_down_finds_everything_after_a_crash(told: Told) -> None:
+    layout = told.stack.layout
+    group = Cgroup(f"sc-{layout.id}")
+    for name in ("sandbox", "provisioner-worker", "gateway"):
+        os.kill(pid_of(told, name), signal.SIGKILL)
+    assert len(group.pids()) > 20  # servers and daemons go on without the sandbox
+    down(told.stack)
+    assert not group.exists()
+    assert not layout.mounted()
+    assert f"sc-{layout.id}" not in os.listdir("/run/netns")
