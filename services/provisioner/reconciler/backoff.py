@@ -23,12 +23,12 @@ CURVES = {
     "unavailable": Curve(1.0, 60.0),
     "rate_limited": Curve(2.0, 120.0),
     "host_unreachable": Curve(0.5, 15.0),
-    "host_refused": Curve(5.0, 300.0),
-    "host_command": Curve(2.0, 120.0),
+    "host_refused": Curve(1.0, 120.0),
+    "host_command": Curve(1.0, 120.0),
     "vault": Curve(0.5, 30.0),
     "payment": Curve(2.0, 300.0),
-    "self_test": Curve(2.0, 60.0),
-    "certificate": Curve(2.0, 120.0),
+    "self_test": Curve(1.0, 60.0),
+    "certificate": Curve(1.0, 120.0),
     "out_of_stock": Curve(30.0, 600.0),
 }
 

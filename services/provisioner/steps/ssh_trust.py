@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 
-from services.provisioner.hosts.port import HostUnreachable
+from services.provisioner.hosts.port import (
+    HostCommandFailed,
+    HostKeyChanged,
+    HostRefused,
+    HostUnreachable,
+)
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
 
 LOOK_SECONDS = 0.4
+GRACE_SECONDS = 60.0
+"""How long a fresh machine may behave like a stranger: its first boot has not got to our part yet."""
 
 
 def fingerprint(public_key: str) -> str:
@@ -34,8 +41,20 @@ class SshTrust(Step):
             )
         try:
             return await self._move(work)
-        except HostUnreachable:
+        except HostKeyChanged:
+            # Before cloud-init has run, an image may show a key of its own. Nothing was sent to it.
+            if self._seconds(work) > GRACE_SECONDS:
+                raise
             return Wait(LOOK_SECONDS, "Booting", "The server is booting.")
+        except (HostUnreachable, HostRefused, HostCommandFailed) as error:
+            if isinstance(error, HostCommandFailed) and self._seconds(work) > GRACE_SECONDS:
+                raise
+            return Wait(LOOK_SECONDS, "Booting", "The server is booting.")
+
+    def _seconds(self, work: Work) -> float:
+        """Since this step began."""
+        condition = work.condition(self.condition)
+        return 0.0 if condition is None else (work.now() - condition.since).total_seconds()
 
     async def _move(self, work: Work) -> Outcome:
         """The host makes its key, we write it down, and only then does the host begin to show it."""

@@ -12,6 +12,7 @@ from services.provisioner.hosts.port import (
     HostUnreachable,
     InstallStatus,
 )
+from services.provisioner.steps import ssh_trust
 from tests.provisioner.stage import Stage
 
 
@@ -34,8 +35,17 @@ async def test_a_passing_failure_of_the_host_is_outlived(stage: Stage, method: s
     assert stage.outside.host.installs_started[server.id] == 1
 
 
-async def test_a_host_with_another_key_stops_everything(stage: Stage) -> None:
-    stage.outside.host.fail["first_contact"] = [HostKeyChanged("other")]
+async def test_an_image_s_own_key_before_the_first_boot_is_done_is_waited_out(stage: Stage) -> None:
+    stage.outside.host.fail["first_contact"] = [HostKeyChanged("the image's")]
+    server = await stage.paid()
+    await stage.ready(server.id)
+
+
+async def test_a_host_with_another_key_stops_everything(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_trust, "GRACE_SECONDS", 0.1)
+    stage.outside.host.fail["first_contact"] = [HostKeyChanged("other")] * 5
     server = await stage.paid()
     await stage.play(lambda: stage.is_true(server.id, "Stalled"))
     stalled = await stage.condition(server.id, "Stalled")
