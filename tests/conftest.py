@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.fixtures import run
@@ -11,6 +13,7 @@ from tests.fixtures.identity import trust
 
 __all__ = ["postgres", "rabbit", "rabbit_node", "service_database", "trust"]
 
+NOT_APPLICABLE = "not applicable: "
 SERVERS = frozenset({"postgres", "rabbit_node"})
 
 
@@ -36,6 +39,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     items.sort(key=_begins)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CI=true a part that this machine lacks is a failure: a green run has run everything."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None or not _is_controller(session.config):
+        return
+    skipped = {
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])
+    }
+    missing = sorted(reason for reason in skipped if not reason.startswith(NOT_APPLICABLE))
+    if missing and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"CI=true, but parts were left out: {'; '.join(missing)}", red=True)
 
 
 def _begins(item: pytest.Item) -> int:

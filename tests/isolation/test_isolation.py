@@ -145,7 +145,7 @@ def comparable(body: bytes, identifier: str) -> dict[str, Any]:
 async def test_without_the_permission_a_route_refuses_even_the_owner(stage: World, case: Case) -> None:
     """The services' own check, should the gateway ever let somebody through."""
     if "workspace_id" not in case.parameters:
-        pytest.skip("a route of people, without permission")
+        pytest.skip("not applicable: a route of people, without permission")
     own = await make(stage, case, stage.a)
     path = case.at(stage.a.workspace_id, own.id if own else None)
     body = await body_of(stage, case, stage.a, own)
