@@ -103,13 +103,13 @@ def settle(effects: set[str]) -> None:
     DIRTY.unlink(missing_ok=True)
 
 
-def write_state(payload: dict[str, Any]) -> set[str]:
+def write_state(payload: dict[str, Any], *, durable: bool = True) -> set[str]:
     """Keys, files and tables of the payload; returns what has to be reread: all, if the last time broke off."""
     desired = payload["desired"]
     broke_off = DIRTY.exists()
     DIRTY.touch()
     keys.ensure_all(desired)
-    effects, _ = files.write_all(payload["files"])
+    effects, _ = files.write_all(payload["files"], durable=durable)
     build_maps()
     if publish_sites([domain["name"] for domain in desired["domains"]]):
         effects.add("nginx")

@@ -11,9 +11,18 @@ from typing import Any
 
 
 def write(
-    path: pathlib.Path, content: bytes, *, owner: str = "root", group: str = "root", mode: int = 0o644
+    path: pathlib.Path,
+    content: bytes,
+    *,
+    owner: str = "root",
+    group: str = "root",
+    mode: int = 0o644,
+    durable: bool = True,
 ) -> bool:
-    """Makes `path` so. Returns whether anything changed. The old mode is never wider than the new one."""
+    """Makes `path` so; returns whether anything changed.
+
+    Without `durable` the caller sees to it that the disk has everything before he says that it is done.
+    """
     uid, gid = pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
     try:
         status = path.lstat()
@@ -29,7 +38,8 @@ def write(
             os.fchown(file.fileno(), uid, gid)
             os.fchmod(file.fileno(), mode)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.rename(name, path)
     except BaseException:
         pathlib.Path(name).unlink(missing_ok=True)
@@ -46,17 +56,18 @@ def directory(path: str, *, owner: str = "root", group: str = "root", mode: int 
     return made
 
 
-def _write_entry(entry: dict[str, Any]) -> bool:
-    path, content = pathlib.Path(entry["path"]), entry["content"].encode()
-    return write(path, content, owner=entry["owner"], group=entry["group"], mode=entry["mode"])
-
-
-def write_all(entries: Iterable[dict[str, Any]]) -> tuple[set[str], list[str]]:
+def write_all(entries: Iterable[dict[str, Any]], *, durable: bool = True) -> tuple[set[str], list[str]]:
     """Writes rendered files; returns the effects of those that changed, and their paths."""
+
+    def one(entry: dict[str, Any]) -> bool:
+        path, content = pathlib.Path(entry["path"]), entry["content"].encode()
+        owner, group, mode = entry["owner"], entry["group"], entry["mode"]
+        return write(path, content, owner=owner, group=group, mode=mode, durable=durable)
+
     listed = list(entries)
     # Each write waits for the disk: side by side they share one wait.
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
-        changed = [entry for entry, new in zip(listed, pool.map(_write_entry, listed), strict=True) if new]
+        changed = [entry for entry, new in zip(listed, pool.map(one, listed), strict=True) if new]
     return {entry["effect"] for entry in changed if entry["effect"]}, [entry["path"] for entry in changed]
 
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -171,11 +172,20 @@ def hostname(payload: dict[str, Any]) -> None:
     run("hostname", name)
 
 
+def enable(*units: str) -> list[str]:
+    """Those that are not yet: for a unit with an old init script each costs a reload of systemd. Returns them."""
+    states = run("systemctl", "is-enabled", *units, check=False).split()
+    missing = [unit for unit, state in zip(units, states, strict=True) if state != "enabled"]
+    if missing:
+        run("systemctl", "enable", "--quiet", *missing)
+    return missing
+
+
 def services(effects: set[str]) -> str:
     """The first time all at once, by one job queue: systemd starts them side by side. Later only what changed."""
     timers = ("sendchief-certificates.timer", "apt-daily.timer", "apt-daily-upgrade.timer")
     # The second timer is for later starts only: started now, it would fire at once and hold up the first order.
-    run("systemctl", "enable", "--quiet", *SERVICES, *timers, "sendchief-certificates-boot.timer")
+    enabled = enable(*SERVICES, *timers, "sendchief-certificates-boot.timer")
     if apply.HELD.exists():
         apply.settle(effects)
         run("systemctl", "start", *SERVICES, *timers)
@@ -192,7 +202,7 @@ def services(effects: set[str]) -> str:
     run("systemctl", "start", *timers)
     run("systemctl", "reload", "ssh")
     apply.DIRTY.unlink(missing_ok=True)
-    return "all"
+    return f"all; enabled {', '.join(enabled) or 'none'}"
 
 
 def health() -> None:
@@ -230,9 +240,13 @@ def main(run_id: str, target: str) -> None:
             log.step("webmail", webmail)
             log.step("keys", lambda: keys.ensure_all(payload["desired"]))
             effects: set[str] = set()
-            log.step("files", lambda: effects.update(apply.write_state(payload)))
+            log.step("files", lambda: effects.update(apply.write_state(payload, durable=False)))
+            # One wait for the disk instead of one per file, while the services start.
+            flushing = threading.Thread(target=os.sync)
+            flushing.start()
             log.step("services", lambda: services(effects))
             log.step("health", health)
+            log.step("disk", flushing.join)
             apply.remember(payload)
             (root / "payload.json").unlink()
             apply.forget_old_programs(root)
