@@ -26,6 +26,7 @@ from services.provisioner.settings import WorkerSettings
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import worker_resources
 from shared.db.database import Database
+from shared.observability.logging import configure_logging
 
 Row = dict[str, Any]
 
@@ -140,6 +141,7 @@ QUERIES: dict[str, Callable[[AsyncSession], Awaitable[list[Row]]]] = {
 
 async def run(arguments: argparse.Namespace) -> list[Row]:
     settings = WorkerSettings()
+    configure_logging("provisioner", "WARNING", "admin")
     database = Database.from_settings(settings)
     try:
         if arguments.command == "sweep":

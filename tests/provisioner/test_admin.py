@@ -1,0 +1,93 @@
+"""The operator's command line, on a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.provisioner.hosts.ssh_authority import SshAuthority
+from tests.fixtures import run
+from tests.fixtures.identity import Trust
+from tests.provisioner.stage import Stage
+
+
+@pytest.fixture
+def environment(stage: Stage, trust: Trust, tmp_path: Path) -> dict[str, str]:
+    """What the worker's process is told, secrets as files."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name in ("database_url", "scaleway_secret_key", "stripe_secret_key", "host_key_secret"):
+        (secrets / f"sc_{name}").write_text(getattr(stage.settings, name).get_secret_value())
+    (tmp_path / "ca").write_text(SshAuthority.generate().get_secret_value())
+    return {
+        "PATH": os.environ["PATH"],
+        "SC_SERVICE": "provisioner",
+        "SC_ROLE": "worker",
+        "SC_ENVIRONMENT": "test",
+        "SC_SOCKET": str(tmp_path / "s.sock"),
+        "SC_SECRETS_DIR": str(secrets),
+        "SC_IDENTITY_TRUST_DIR": str(trust.directory),
+        "SC_IDENTITY_KEY_FILE": str(trust.key_file("provisioner")),
+        "SC_PLATFORM_ZONE": "sendchief.test",
+        "SC_SCALEWAY_PROJECT": "p",
+        "SC_SCALEWAY_URL": "https://127.0.0.1:1",
+        "SC_SSH_CA_KEY_FILE": str(tmp_path / "ca"),
+        "SC_CONTROL_PLANE_V4": "198.51.100.62/32",
+        "SC_ACME_CONTACT": "hostmaster@sendchief.test",
+        "SC_SELF_TEST_EGRESS": "198.51.100.6:25",
+    }
+
+
+def admin(environment: dict[str, str], *arguments: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.provisioner.admin", *arguments],
+        cwd=run.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+async def test_servers_and_what_is_stuck_are_listed(stage: Stage, environment: dict[str, str]) -> None:
+    stage.outside.cloud.stock.clear()
+    server = await stage.paid()
+    await stage.play(lambda: stage.is_true(server.id, "Stalled"))
+    assert [row["hostname"] for row in admin(environment, "servers")] == [server.hostname]
+    stuck = admin(environment, "stuck")
+    assert {row["server_id"] for row in stuck} == {server.id}
+    assert "OutOfStock" in {row["reason"] for row in stuck}
+
+
+async def test_creates_with_an_unknown_outcome_are_listed(stage: Stage, environment: dict[str, str]) -> None:
+    stage.outside.cloud.faults.lost["ip"] = 1
+    stage.outside.cloud.faults.late = 60
+    await stage.paid()
+    await stage.engine.work_once()
+    (row,) = admin(environment, "unknown")
+    assert (row["kind"], row["state"]) == ("ip", "unknown")
+
+
+async def test_a_recheck_makes_everything_due_now(stage: Stage, environment: dict[str, str]) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    runs = stage.outside.self_test.runs
+    assert {"condition": "SmtpVerified"} in admin(environment, "recheck", server.id)
+
+    async def tested_again() -> bool:
+        return stage.outside.self_test.runs > runs
+
+    await stage.play(tested_again)
+
+
+async def test_a_sweep_of_a_silent_cloud_finds_nothing_and_says_so(environment: dict[str, str]) -> None:
+    assert admin(environment, "sweep", "--dry-run") == []
