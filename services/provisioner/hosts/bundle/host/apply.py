@@ -68,10 +68,13 @@ EFFECTS: dict[str, Callable[[], object]] = {
 def build_maps() -> None:
     """Postfix reads the compiled tables; each is replaced in one transaction of its own."""
     folder = pathlib.Path("/etc/sendchief/postfix")
-    for name in ("domains", "mailboxes", "senders", "aliases"):
-        source, table = folder / name, folder / f"{name}.lmdb"
+    stale = []
+    for source in (folder / name for name in ("domains", "mailboxes", "senders", "aliases")):
+        table = source.with_name(source.name + ".lmdb")
         if not table.exists() or table.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            run("postmap", f"lmdb:{source}")
+            stale.append(f"lmdb:{source}")
+    if stale:
+        run("postmap", *stale)
 
 
 def publish_sites(domains: list[str]) -> bool:
