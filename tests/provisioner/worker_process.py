@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.settings import WorkerSettings
 from shared.db.database import Database
@@ -20,6 +21,7 @@ from tests.provisioner.stage import engine_of, ports_of
 
 
 async def run(given: dict[str, Any]) -> None:
+    leases.IDLE_LIMIT_MS = given.pop("idle_limit_ms", leases.IDLE_LIMIT_MS)
     socket = Path(given.pop("outside"))
     owner = given.pop("owner")
     settings = WorkerSettings(**given)

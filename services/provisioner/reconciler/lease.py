@@ -10,13 +10,14 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.models import Server
 from shared.db.database import Database
 
 CHANNEL = "reconcile"
+IDLE_LIMIT_MS = 10_000
 
 
 class LostLease(Exception):
@@ -44,6 +45,12 @@ class Lease:
         self._mark = mark
 
 
+def idle_limit() -> ColumnElement[str]:
+    """To be selected in a transaction that locks a server's row: a worker that is paused in the middle of it loses the
+    connection, and with it the lock. Without that nobody could claim the server, lease or not."""
+    return func.set_config("idle_in_transaction_session_timeout", str(IDLE_LIMIT_MS), True)
+
+
 async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | None:
     """Takes the server that has been due longest and that nobody works on; None when there is none."""
     mark = time.monotonic()
@@ -69,7 +76,13 @@ async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | No
                 fence=Server.fence + 1,
             )
             .returning(
-                Server.id, Server.workspace_id, Server.fence, Server.wakes, Server.seen_wakes, func.now()
+                Server.id,
+                Server.workspace_id,
+                Server.fence,
+                Server.wakes,
+                Server.seen_wakes,
+                func.now(),
+                idle_limit(),
             )
             .execution_options(synchronize_session=False)
         )
@@ -81,8 +94,8 @@ async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | No
 
 async def hold(session: AsyncSession, lease: Lease) -> Server:
     """The server's row, locked until the transaction ends. Raises LostLease unless the lease is still ours."""
-    server = await session.scalar(
-        select(Server)
+    server: Server | None = await session.scalar(
+        select(Server, idle_limit())
         .where(Server.id == lease.server_id, Server.fence == lease.fence, Server.lease_until > func.now())
         .with_for_update()
         .execution_options(populate_existing=True)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.models import Address, Condition, Server
+from services.provisioner.reconciler.lease import idle_limit
 
 
 async def get(session: AsyncSession, server_id: str) -> Server | None:
@@ -16,9 +17,12 @@ async def get(session: AsyncSession, server_id: str) -> Server | None:
 
 
 async def lock(session: AsyncSession, server_id: str) -> Server | None:
-    return await session.scalar(
-        select(Server).where(Server.id == server_id, Server.deleted_at.is_(None)).with_for_update()
+    row: Server | None = await session.scalar(
+        select(Server, idle_limit())
+        .where(Server.id == server_id, Server.deleted_at.is_(None))
+        .with_for_update()
     )
+    return row
 
 
 async def page(session: AsyncSession, workspace_id: str, after: str | None, limit: int) -> Sequence[Server]:

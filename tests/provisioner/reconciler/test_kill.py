@@ -62,7 +62,7 @@ class Workers:
         values = json.loads(self.stage.settings.model_dump_json(exclude_none=True))
         secrets = ("database_url", "scaleway_secret_key", "stripe_secret_key", "host_key_secret")
         values |= {name: getattr(self.stage.settings, name).get_secret_value() for name in secrets}
-        values |= {"outside": str(self.socket), "owner": f"p{number}", **fields}
+        values |= {"outside": str(self.socket), "owner": f"p{number}", "idle_limit_ms": 1500, **fields}
         file = self.directory / f"worker{number}.json"
         file.write_text(json.dumps(values))
         log = (self.directory / f"worker{number}.log").open("wb")

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import DBAPIError
 
 from services.provisioner.models import CloudResource, Condition, Server, StepLog
 from services.provisioner.reconciler import lease as leases
@@ -159,3 +160,30 @@ async def test_without_a_wake_the_server_rests_as_long_as_was_said(stage: Stage)
         await leases.release(session, lease, 3600)
     async with stage.database.transaction() as session:
         assert await leases.claim(session, "w", 5.0) is None
+
+
+async def test_a_worker_paused_inside_a_transaction_does_not_keep_the_row(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "IDLE_LIMIT_MS", 300)
+    await stage.paid()
+    work = await work_of(stage, await claimed(stage, 0.4))
+
+    async def pause() -> None:
+        async with work.write() as write:
+            await asyncio.sleep(2.0)
+            write.log("install", "ok")
+            await write.session.flush()
+
+    paused = asyncio.create_task(pause())
+    async with asyncio.timeout(10):
+        while True:
+            async with stage.database.transaction() as session:
+                lease = await leases.claim(session, "other", 5.0)
+            if lease is not None:
+                break
+            await asyncio.sleep(0.05)
+    assert not paused.done()
+    with pytest.raises(DBAPIError):
+        await paused
+    assert await stage.log(lease.server_id) == []
