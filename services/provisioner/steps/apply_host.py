@@ -22,7 +22,7 @@ class ApplyHost(Step):
     name = "apply_host"
     title = "Apply domains and mailboxes"
     condition = "HostApplied"
-    needs = ("apply_mailboxes",)
+    needs = ("install", "apply_mailboxes")
     deadline = 300.0
     each_generation = True
 

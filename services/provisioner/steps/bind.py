@@ -34,7 +34,7 @@ class Bind(Step):
                 },
             )
         volumes = [one for one in work.known.resources if one.kind == "volume" and one.state == "bound"]
-        if {one.external_id for one in volumes} != set(instance.volume_ids):
+        if set(instance.volume_ids) - {one.external_id for one in volumes}:
             async with work.write() as write:
                 await book_volumes(write, row, instance)
             return Wait(0, "VolumesBooked")

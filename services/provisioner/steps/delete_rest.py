@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from services.provisioner.models import Address, CloudResource
+from services.provisioner.models import CloudResource
 from services.provisioner.ports import CloudNotFound
 from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.creation import forget
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
-from shared.bus import outbox
-from shared.contracts.provisioner_events import AddressReleased
+from services.provisioner.steps.giving_back import give_back
 from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 0.5
@@ -74,33 +73,9 @@ class ReleaseAddresses(Step):
                 if ip_id not in rows:
                     continue  # a list that lags behind
             if ip_id in rows:
-                await self._forget(work, rows[ip_id])
+                await give_back(work, rows[ip_id])
             return Wait(0, "AddressReleased")
         return Done("No address is left")
-
-    async def _forget(self, work: Work, resource: CloudResource) -> None:
-        await forget(work, resource)
-        row = next((one for one in work.known.addresses if one.resource_id == resource.id), None)
-        if row is None:
-            return
-        async with work.write() as write:
-            stored = await write.session.get_one(Address, row.id)
-            stored.released_at = write.now
-            stored.version += 1
-            if stored.state != "burned":
-                stored.state = "released"
-            await outbox.emit(
-                write.session,
-                AddressReleased(
-                    workspace_id=stored.workspace_id,
-                    server_id=stored.server_id,
-                    address_id=stored.id,
-                    address=stored.address,
-                ),
-                subject=stored.id,
-                workspace_id=stored.workspace_id,
-                aggregate_version=stored.version,
-            )
 
 
 class DeleteSecurityGroup(Step):

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.models import Address
 from services.provisioner.ports import CloudNotFound
-from services.provisioner.reconciler.creation import forget
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.giving_back import give_back
 from shared import audit
 from shared.contracts.provisioner_events import ServerReady
 from shared.crashpoint import crashpoint
@@ -75,8 +75,5 @@ class ReleaseHeld(Step):
         resource = next(one for one in work.known.resources if one.id == row.resource_id)
         with contextlib.suppress(CloudNotFound):  # gone is what we want
             await work.ports.cloud.release_ip(work.server.zone, str(resource.external_id))
-        await forget(work, resource)
-        async with work.write() as write:
-            stored = await write.session.get_one(Address, row.id)
-            stored.released_at = write.now
+        await give_back(work, resource)
         return Wait(0, "Released")

@@ -38,7 +38,7 @@ class Tombstone(Step):
         left = await self._left(work)
         if left:
             await self._reopen(work, left)
-            return Wait(0, "Found", "Something of the server turned up late; it is deleted too.")
+            return Wait(LOOK_SECONDS, "Found", "Something of the server turned up late; it is deleted too.")
         quiet = window_left(work)
         if quiet > 0:
             return Wait(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.provisioner.hosts.port import HostCommandFailed
 from services.provisioner.models import MailboxVerifier
 from shared.contracts.dns_events import ZoneProven, ZoneRemoved
 from shared.contracts.provisioner_events import (
@@ -234,3 +235,13 @@ async def test_another_workspace_s_domain_and_mailbox_are_not_found(api: Api) ->
         f"/v1/workspaces/{other}/domains/{domain_id}/mailboxes", {"local_part": "eve"}, workspace_id=other
     )
     assert into.status_code == 404
+
+
+async def test_a_host_with_an_older_bundle_is_installed_again_before_it_learns_anything(api: Api) -> None:
+    server_id = await api.ready_server()
+    await proven(api)
+    api.stage.outside.host.fail["apply"] = [HostCommandFailed("apply", "bundle_mismatch", "runs b0")]
+    made = await add(api, server_id)
+    await finish(api, made["job_id"])
+    assert api.stage.outside.host.installs_started[server_id] == 2
+    assert (await api.get(f"{api.path}/servers/{server_id}")).json()["state"] == "ready"

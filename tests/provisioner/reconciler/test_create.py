@@ -16,7 +16,12 @@ from services.provisioner.ports import (
     CloudRefused,
     CloudUnavailable,
 )
-from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired, ServerReady
+from shared.contracts.provisioner_events import (
+    AddressReleased,
+    AddressReserved,
+    ServerDnsDesired,
+    ServerReady,
+)
 from tests.provisioner.stage import Stage
 
 ONE_OF_EACH = {"instance": 1, "ip": 2, "volume": 1, "security_group": 1}
@@ -95,6 +100,7 @@ async def test_a_listed_address_is_held_and_another_reserved(stage: Stage) -> No
     assert [row.address for row in rest] == ["198.51.100.17"]
     await stage.ready(server.id)
     assert counts(stage) == ONE_OF_EACH
+    assert [event.address for event in await stage.others.bus.emitted(AddressReleased)] == ["198.51.100.16"]
     retried = [
         row
         for row in await stage.log(server.id)
