@@ -48,6 +48,7 @@ async def test_names_go_before_the_addresses_they_lead_to(stage: Stage) -> None:
 
 @pytest.mark.parametrize("step", [step.name for step in PRESENT[:18]])
 async def test_cancelled_at_any_step_nothing_is_left(stage: Stage, step: str) -> None:
+    stage.settings.passes_per_claim = 1
     server = await stage.paid()
 
     async def begun() -> bool:

@@ -35,7 +35,7 @@ CREATING = (
     "install.before_start", "install.after_start",
     "names.before_emit", "names.after_emit", "names.before_emit:2", "names.after_emit:2",
     "step.reverse_names.after:2", "step.self_test.after",
-    "ready.before", "ready.after", "pass.before_release:9", "pass.after_release:9",
+    "ready.before", "ready.after", "pass.before_release:3", "pass.after_release:3",
 )  # fmt: skip
 DELETING = (
     "step.withdraw_names.before", "step.withdraw_names.after", "step.reset_reverse.after", "step.power_off.after",
