@@ -55,7 +55,8 @@ def kind_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("key", "reason"), [("not a key", "invalid_argument"), ("6a1c9f0e-3b52-4c1d-9d44-0c5b6f1f2a77", "not_found")]
+    ("key", "reason"),
+    [("not a key", "invalid_argument"), ("6a1c9f0e-3b52-4c1d-9d44-0c5b6f1f2a77", "not_found")],
 )
 async def test_a_bad_key_is_refused(stage: Stage, key: str, reason: str) -> None:
     async with stage.client(key) as client:
