@@ -165,3 +165,10 @@ def test_package_list_is_sorted_and_unique() -> None:
 @pytest.mark.parametrize("path", ["/etc/nftables.conf", "/etc/ssh/sshd_config.d/00-sendchief.conf"])
 def test_what_guards_the_host_is_for_root_alone(path: str) -> None:
     assert next(file for file in render_files(desired()) if file.path == path).mode == 0o600
+
+
+def test_an_ordinary_mailbox_leaves_rspamd_alone() -> None:
+    without = rendered(mailboxes=[])
+    with_one = rendered()
+    changed = {path for path in with_one if with_one[path] != without.get(path)}
+    assert not any("rspamd" in path for path in changed)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.provisioner.hosts.desired import DomainOnHost, HostDesired, MailboxVerifier
+from services.provisioner.hosts.desired import DomainOnHost, HostDesired, MailboxLimits, MailboxVerifier
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -188,6 +188,7 @@ def _context(desired: HostDesired) -> dict[str, Any]:
         "d": desired,
         "tls": Tls(),
         "csp": CONTENT_SECURITY_POLICY,
+        "usual_limits": MailboxLimits(),
         "local_addresses": [desired.selftest_address, desired.reports.address, *boxes],
         "sending_addresses": [desired.selftest_address, *boxes],
         "aliases": list(aliases(desired)),

@@ -51,7 +51,8 @@ EFFECTS: dict[str, Callable[[], object]] = {
     "postmap": lambda: None,
     "postfix": lambda: run("systemctl", "restart", "postfix"),
     "dovecot": lambda: run("systemctl", "reload-or-restart", "dovecot"),
-    "rspamd": lambda: run("systemctl", "reload-or-restart", "rspamd"),
+    # Not reloaded: for a while its old worker would go on serving, and mail of a new domain leave unsigned.
+    "rspamd": lambda: run("systemctl", "restart", "rspamd"),
     "nginx": _reload_nginx,
     "php": lambda: run("systemctl", "reload-or-restart", "php8.4-fpm"),
     "redis": lambda: run("systemctl", "restart", "redis-server"),
