@@ -36,6 +36,9 @@ APT_PROXY = 61
 CONTROL_PLANE = 62
 
 
+DEVICE_PREFIX = "sc-"  # of the host side of every sandbox's veth
+
+
 class NoRangeFree(RuntimeError):
     """No range can be taken; the message says what occupies each one and what to do."""
 
@@ -172,6 +175,8 @@ class AddressRange:
             if holder is None:
                 return candidate
             reasons.append(f"{candidate.v4} / {candidate.v6}: held by {holder}")
+        if only is None and (orphan := await cls._orphan(candidates, routes, lock_dir, owner)) is not None:
+            return orphan
         raise NoRangeFree(
             "no address range is free for the sandbox. "
             + "; ".join(reasons)
@@ -183,6 +188,22 @@ class AddressRange:
             )
             + "."
         )
+
+    @staticmethod
+    async def _orphan(
+        candidates: Sequence[AddressRange], routes: Sequence[Route], lock_dir: Path, owner: Path | None
+    ) -> AddressRange | None:
+        """A range whose routes are a sandbox's that nobody runs any more (its lock is free), cleared of it."""
+        from sandbox.net.namespace import Namespace  # which needs this module
+
+        for candidate in candidates:
+            conflict = candidate.conflict_with(routes)
+            if conflict is None or not conflict.device.startswith(DEVICE_PREFIX):
+                continue
+            if candidate._take(lock_dir, owner) is None:
+                await Namespace(conflict.device.removeprefix(DEVICE_PREFIX), candidate, lock_dir).down()
+                return candidate
+        return None
 
     def conflict_with(self, routes: Sequence[Route]) -> Route | None:
         """The first route that overlaps this range, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,12 +14,14 @@ import pytest
 from demo.__main__ import STEPS, tell_all
 from demo.story import Outcome
 from infra.local.layout import Layout
+from infra.local.processes import ProcessFailed
 from infra.local.stack import Stack
 from infra.local.start import up
 from infra.local.stop import clean
 
 # The last step ends workspace B; what tests do to a living B comes before it.
 LEAVING = "i"
+RANGE_WAIT_SECONDS = 600
 
 
 @dataclass
@@ -46,12 +49,24 @@ def needs_real_hosts() -> None:
     pytest.skip(reason)
 
 
+def up_when_a_range_is_free(stack: Stack) -> None:
+    """There are four address ranges on a machine; another test may hold the last one for a while."""
+    deadline = time.monotonic() + RANGE_WAIT_SECONDS
+    while True:
+        try:
+            return asyncio.run(up(stack))
+        except ProcessFailed as error:
+            if "no address range is free" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(5)
+
+
 def stack_of_its_own(name: str, image: str) -> Iterator[Told]:
     needs_real_hosts()
     stack = Stack(Layout(name), image)
     clean(stack)  # what a killed run has left
     try:
-        asyncio.run(up(stack))
+        up_when_a_range_is_free(stack)
         yield Told(stack)
     finally:
         clean(stack)
