@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.fixtures import run
 from tests.fixtures.bus import rabbit, rabbit_node
@@ -13,6 +15,7 @@ from tests.fixtures.identity import trust
 
 __all__ = ["postgres", "rabbit", "rabbit_node", "service_database", "trust"]
 
+STORY = "tests/e2e/test_story"
 NOT_APPLICABLE = "not applicable: "
 SERVERS = frozenset({"postgres", "rabbit_node"})
 
@@ -32,12 +35,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a server, keeps each module on one worker, and lets what takes longest begin first."""
+    """Marks what needs a server, and lets what takes longest begin first."""
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     items.sort(key=_begins)
 
 
@@ -54,6 +55,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if missing and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"CI=true, but parts were left out: {'; '.join(missing)}", red=True)
+
+
+class ByModule(LoadScopeScheduling):
+    """Each module on one worker, so that what it sets up is set up once; the story's two modules share theirs."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return STORY if module.startswith(STORY) else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
+    return ByModule(config, log)
 
 
 def _begins(item: pytest.Item) -> int:

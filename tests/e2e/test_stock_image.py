@@ -7,7 +7,7 @@ import pytest
 from demo.__main__ import STEPS
 from tests.e2e.conftest import Told
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stock")]
+pytestmark = pytest.mark.stack
 
 
 @pytest.mark.parametrize("step", [step.id for step in STEPS[:4]])

@@ -26,7 +26,7 @@ from demo.world import until
 from infra.local import processes
 from tests.e2e.conftest import LEAVING, Told
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.stack
 
 IMPATIENT = 4.0  # seconds; a world that is altered stays so, there is nothing to wait for
 

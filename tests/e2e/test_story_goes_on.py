@@ -20,7 +20,7 @@ from infra.local.stop import down
 from sandbox.net.cgroups import Cgroup
 from tests.e2e.conftest import Told
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.stack
 
 # What a process may be told beyond its database, its broker account and its identity key.
 CREDENTIALS = {
