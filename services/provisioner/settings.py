@@ -64,6 +64,8 @@ class WorkerSettings(ServiceSettings):
     """How long after an intent the cloud may still carry out a create whose answer was lost."""
     poll_seconds: float = 0.3
     concurrency: int = 8
+    passes_per_claim: int = 20
+    """Passes that each change something may follow one another under one claim."""
     backoff_base: float = 2.0
     backoff_cap: float = 600.0
     deadline_factor: float = 1.0

@@ -106,13 +106,23 @@ class Engine:
                     return
 
     async def _pass(self, lease: Lease) -> float:
+        """Pass after pass as long as each one changes something, all under one claim."""
         async with self._database.transaction() as session:
             known = await load(session, await leases.hold(session, lease))
         work = Work(self._database, lease, known, self._ports)
-        generation = known.server.generation
+        turns = self._ports.settings.passes_per_claim
+        after = None
+        while after is None:
+            turns -= 1
+            after = await self._one_pass(work, last=turns <= 0)
+        return after
+
+    async def _one_pass(self, work: Work, *, last: bool) -> float | None:
+        """Walks the plan up to the first step that changes something. None when the claim goes on."""
+        generation = work.server.generation
         outcomes: list[tuple[Step, Outcome]] = []
         due: list[float] = []
-        for step in self._plans[known.server.desired]:
+        for step in self._plans[work.server.desired]:
             if not self._runnable(step, work):
                 continue
             wait = self._waits(step, work)
@@ -123,7 +133,7 @@ class Engine:
             outcomes.append((step, outcome))
             if isinstance(outcome, Done) or (isinstance(outcome, Wait) and outcome.after == 0):
                 break
-        return await self._finish(work, outcomes, due, generation)
+        return await self._finish(work, outcomes, due, generation, last=last)
 
     def _runnable(self, step: Step, work: Work) -> bool:
         if step.satisfied(work):
@@ -176,9 +186,16 @@ class Engine:
         )
 
     async def _finish(
-        self, work: Work, outcomes: list[tuple[Step, Outcome]], due: list[float], generation: int
-    ) -> float:
-        """Records all outcomes and gives the server back, in one transaction under the fence."""
+        self,
+        work: Work,
+        outcomes: list[tuple[Step, Outcome]],
+        due: list[float],
+        generation: int,
+        *,
+        last: bool,
+    ) -> float | None:
+        """Records all outcomes, in one transaction under the fence. After progress it reads what is known now, and
+        the next pass follows; else, or after the last pass of a claim, it gives the server back."""
         progress = False
         async with work.write() as write:
             for step, outcome in outcomes:
@@ -188,8 +205,12 @@ class Engine:
             if not outcomes and not due:
                 write.server.observed_generation = generation
                 due.append(self._idle(work))
-            after = 0.0 if progress else min(due, default=LONGEST_IDLE)
             await write.session.flush()
+            if progress and not last and write.server.deleted_at is None:
+                work.lease.saw(write.server.wakes)
+                work.known = await load(write.session, write.server)
+                return None
+            after = 0.0 if progress else min(due, default=LONGEST_IDLE)
             crashpoint("pass.before_release")
             await leases.release(write.session, work.lease, after)
         crashpoint("pass.after_release")

@@ -41,6 +41,10 @@ class Lease:
     def remaining(self) -> float:
         return self._mark + self.seconds - time.monotonic()
 
+    def saw(self, wakes: int) -> None:
+        """What is known was read anew: only a wake since the last reading counts."""
+        self.woken, self.wakes = wakes > self.wakes, wakes
+
     def extended_at(self, mark: float) -> None:
         self._mark = mark
 

@@ -281,6 +281,7 @@ async def test_mail_that_stays_blocked_at_the_cloud_is_a_hard_stop(stage: Stage)
 
 
 async def test_an_instance_behind_other_addresses_is_not_switched_on(stage: Stage) -> None:
+    stage.settings.passes_per_claim = 1
     server = await stage.paid()
 
     async def created() -> bool:

@@ -196,7 +196,7 @@ async def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_wakes(wor
     await workers.until(working)
     zombie.send_signal(signal.SIGSTOP)
     workers.start()
-    await workers.until(lambda: stage.is_true(server.id, "HeldReleased"))
+    await workers.until(lambda: stage.is_true(server.id, "HostApplied"))
     before = [(row.id, row.fence) for row in await stage.log(server.id)]
     zombie.send_signal(signal.SIGCONT)
     await asyncio.sleep(1.0)
