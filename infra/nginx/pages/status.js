@@ -56,16 +56,16 @@ async function show({ workspace, server }) {
     attempt(api(`${base}/servers/${server}/names`)),
     attempt(api(`${base}/servers/${server}/reputation`)),
   ]);
-  const latest = jobs.items?.[0];
   const rows = view.evidence?.self_test ?? [];
   document.getElementById("server").replaceChildren(
     element("div", { className: "top" }, element("h2", {}, view.hostname), mark(view.state)),
     element("p", { className: "facts" }, [view.plan, view.zone, view.ipv4, view.ipv6].filter(Boolean).join(" · ")),
-    table(`Steps${latest ? ` of ${latest.kind}` : ""}`, ["Step", "State", "Took", "Attempt", "What happened"],
-      (latest?.steps ?? []).map((step) => [
-        step.title, mark(step.state), seconds(step.started_at, step.ended_at), step.attempt,
-        [step.message, step.next_action].filter(Boolean).join(" "),
-      ]), jobs.problem),
+    ...(jobs.items ?? [null]).map((job) =>
+      table(job ? `Steps: ${job.kind.replaceAll("_", " ")}` : "Steps", ["Step", "State", "Took", "Attempt", "What happened"],
+        (job?.steps ?? []).map((step) => [
+          step.title, mark(step.state), seconds(step.started_at, step.ended_at), step.attempt,
+          [step.message, step.next_action].filter(Boolean).join(" "),
+        ]), jobs.problem)),
     table("Addresses", ["Address", "State", "Refused by"],
       (view.addresses ?? []).map((address) => [
         address.address, mark(address.state),
