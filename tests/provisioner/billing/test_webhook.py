@@ -144,7 +144,8 @@ async def test_stripe_s_silence_is_retried_later(api: Api) -> None:
     assert len(await servers_of(api)) == 1
 
 
-@pytest.mark.parametrize("offset", [-301, 301, -86400, 3600])
+# Past the 300 s by more than a slow machine may take to deliver.
+@pytest.mark.parametrize("offset", [-301, 360, -86400, 3600])
 async def test_a_timestamp_too_far_away_is_refused_both_ways(api: Api, offset: int) -> None:
     reply = await api.webhook(paid(api, await bought(api)), at=time.time() + offset)
     assert (reply.status_code, reply.json()["code"]) == (400, "bad_signature")
