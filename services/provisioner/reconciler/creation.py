@@ -141,6 +141,8 @@ async def _mark(
     async with work.write() as write:
         stored = await write.session.get_one(CloudResource, row.id)
         stored.state = state
+        if state == "unknown":
+            stored.intent_at = write.now  # the quiet window counts from the moment when the call was given up
         if recipe is not None and recipe.on_refused is not None and error is not None:
             recipe.on_refused(write, error)
 
