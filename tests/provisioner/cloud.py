@@ -52,6 +52,7 @@ class Faults:
     blocks_mail: bool = False
     boot_seconds: float = 0.02
     reverse_lag: float = 0.0
+    detaching: float = 0.0
 
 
 class MemoryCloud:
@@ -277,12 +278,19 @@ class MemoryCloud:
             raise CloudBusy("not stopped")
         del self.things[instance_id]
         for volume_id in thing.data["volume_ids"]:
-            self.things[volume_id].data["in_use"] = False
+            self.things[volume_id].data |= {
+                "in_use": False,
+                "until": time.monotonic() + self.faults.detaching,
+            }
 
     # -- volumes -------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _used(thing: Thing) -> bool:
+        return bool(thing.data["in_use"]) or thing.data.get("until", 0.0) > time.monotonic()
+
     def _volume(self, thing: Thing) -> CloudVolume:
-        return CloudVolume(id=thing.id, tags=thing.tags, in_use=thing.data["in_use"])
+        return CloudVolume(id=thing.id, tags=thing.tags, in_use=self._used(thing))
 
     async def get_volume(self, zone: str, volume_id: str) -> CloudVolume:
         self._begin("get_volume")
@@ -298,6 +306,6 @@ class MemoryCloud:
 
     async def delete_volume(self, zone: str, volume_id: str) -> None:
         self._begin("delete_volume")
-        if self._get("volume", volume_id).data["in_use"]:
+        if self._used(self._get("volume", volume_id)):
             raise CloudBusy("in use")
         del self.things[volume_id]

@@ -98,3 +98,40 @@ async def test_trouble_while_deleting_is_outlived(stage: Stage, method: str, err
     await stage.cancel(server.id)
     await stage.gone(server.id)
     assert stage.owned() == NOTHING
+
+
+async def test_a_disk_that_is_still_being_detached_is_waited_for(stage: Stage) -> None:
+    stage.outside.cloud.faults.detaching = 0.8
+    server = await stage.paid()
+    await stage.ready(server.id)
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned() == NOTHING
+
+
+async def test_what_turns_up_after_everything_was_deleted_is_deleted_too(stage: Stage) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    await stage.cancel(server.id)
+    stage.settings.passes_per_claim = 1
+
+    async def at_the_end() -> bool:
+        return any(row.step == "tombstone" for row in await stage.log(server.id))
+
+    await stage.play(at_the_end)
+    cloud, tags = stage.outside.cloud, (f"sc-srv:{server.id}",)
+    await cloud.reserve_ip("fr-par-1", 4, tags)
+    await cloud.create_security_group("fr-par-1", "late", tags)
+    await stage.gone(server.id)
+    assert stage.owned() == NOTHING
+
+
+async def test_a_disk_and_an_address_that_nobody_booked_are_found_by_their_tag(stage: Stage) -> None:
+    server = await stage.paid()
+    await stage.ready(server.id)
+    cloud, tags = stage.outside.cloud, (f"sc-srv:{server.id}",)
+    await cloud.reserve_ip("fr-par-1", 6, tags)
+    await cloud.create_security_group("fr-par-1", "second", tags)
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned() == NOTHING

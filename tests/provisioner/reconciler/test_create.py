@@ -291,3 +291,19 @@ async def test_an_instance_behind_other_addresses_is_not_switched_on(stage: Stag
     stage.outside.cloud.living("instance")[0].data["ip_ids"] = ()
     await stage.play(lambda: stage.is_true(server.id, "Stalled"))
     assert sum(stage.outside.cloud.powered.values()) == 0
+
+
+async def test_a_reverse_name_is_asked_for_until_the_cloud_sees_the_name(stage: Stage) -> None:
+    refusal = CloudRefused("Your reverse must resolve", code="invalid_arguments", argument="reverse")
+    stage.outside.cloud.faults.refuse["set_reverse"] = [refusal, refusal]
+    server = await stage.paid()
+    await stage.ready(server.id)
+    assert not any(row.outcome == "failed" for row in await stage.log(server.id))
+
+
+async def test_another_refusal_of_a_reverse_name_needs_a_person(stage: Stage) -> None:
+    stage.outside.cloud.faults.refuse["set_reverse"] = [CloudRefused("no", argument="server")]
+    server = await stage.paid()
+    await stage.play(lambda: stage.is_true(server.id, "Stalled"))
+    await stage.due_now(server.id)
+    await stage.ready(server.id)
