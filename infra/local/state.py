@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from infra.local.databases import passwords
+from infra.local.databases import SERVICES, passwords
 from infra.local.ports import free_ports
 from infra.local.rabbitmq import RabbitUser
 
@@ -27,7 +28,7 @@ class State:
         state = cls(**json.loads(path.read_text())) if path.exists() else cls()
         state.database = passwords(state.database)
         for name in BROKER_USERS:
-            state.broker.setdefault(name, passwords({})["auth_owner"])
+            state.broker.setdefault(name, secrets.token_urlsafe(24))
         state.nginx_port = state.nginx_port or free_ports(1)[0]
         path.touch(mode=0o600)
         path.write_text(json.dumps(asdict(state), indent=2))
@@ -37,7 +38,6 @@ class State:
         return [user(name, self.broker[name]) for name in BROKER_USERS]
 
 
-SERVICES = ("auth", "vault", "provisioner", "dns", "reputation")
 BROKER_USERS = ("operator", "gateway", *SERVICES)
 
 
