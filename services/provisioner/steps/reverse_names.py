@@ -3,6 +3,8 @@ IPv6's whether or not it took, so that one is read again; the dns service then v
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from services.provisioner.models import Address
 from services.provisioner.ports import CloudIp, CloudRefused
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
@@ -10,6 +12,8 @@ from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
 
 LOOK_SECONDS = 1.0
+# The cloud takes its time, and may begin anew whenever it is asked: it is asked again only after a while.
+ASK_AGAIN = timedelta(seconds=10)
 
 
 class ReverseNames(Step):
@@ -18,6 +22,10 @@ class ReverseNames(Step):
     condition = "RdnsSet"
     needs = ("publish_addresses",)
     deadline = 300.0
+
+    def __init__(self) -> None:
+        # When each address's name was asked for. A worker that starts anew asks once more, which does no harm.
+        self._asked: dict[str, datetime] = {}
 
     async def run(self, work: Work) -> Outcome:
         if not work.server.names_forward:
@@ -36,11 +44,15 @@ class ReverseNames(Step):
     async def _set(self, work: Work, row: Address) -> Outcome:
         cloud, zone, hostname = work.ports.cloud, work.server.zone, work.server.hostname
         ip = cloud_ip(work, row)
+        asked = Wait(0.2, f"ReverseV{row.family}Asked", "The data centre is setting the reverse name.")
         if await cloud.reverse_of(zone, ip, row.address) == hostname:
+            self._asked.pop(row.id, None)
             async with work.write() as write:
                 stored = await write.session.get_one(Address, row.id)
                 stored.reverse = hostname
             return Wait(0, f"ReverseV{row.family}Set")
+        if row.id in self._asked and work.now() - self._asked[row.id] < ASK_AGAIN:
+            return asked
         try:
             await cloud.set_reverse(zone, ip, row.address, hostname)
         except CloudRefused as error:
@@ -52,7 +64,8 @@ class ReverseNames(Step):
                 "The data centre does not see the new name yet.",
                 after=LOOK_SECONDS,
             )
-        return Wait(0.2, f"ReverseV{row.family}Asked", "The data centre is setting the reverse name.")
+        self._asked[row.id] = work.now()
+        return asked
 
 
 def cloud_ip(work: Work, row: Address) -> CloudIp:
