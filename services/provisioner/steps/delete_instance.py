@@ -6,7 +6,7 @@ import contextlib
 
 from services.provisioner.ports import CloudInstance, CloudNotFound
 from services.provisioner.reconciler import tags
-from services.provisioner.reconciler.creation import forget
+from services.provisioner.reconciler.creation import forget, window_left
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
@@ -52,7 +52,7 @@ class DeleteInstance(Step):
     title = "Delete the server"
     condition = "InstanceDeleted"
     needs = ("power_off",)
-    deadline = 180.0
+    deadline = 600.0
 
     async def run(self, work: Work) -> Outcome:
         found = await instances(work)
@@ -72,6 +72,11 @@ class DeleteInstance(Step):
         if found:
             return Wait(LOOK_SECONDS, "Deleting")
         row = work.resource("instance")
+        if row is not None and row.state in ("intent", "unknown") and (left := window_left(work)) > 0:
+            # What follows belongs to an instance that may still turn up: its packet filter could not be deleted.
+            return Wait(
+                min(left, LOOK_SECONDS), "QuietWindow", "Waiting until no late answer can make a server."
+            )
         if row is not None and row.state == "bound":
             await forget(work, row)
         return Done("The server is deleted")
