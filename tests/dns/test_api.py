@@ -17,7 +17,7 @@ from shared.db.database import Database
 from shared.ids import new_id
 from tests.dns.conftest import Stage
 from tests.dns.samples import domain, server
-from tests.fixtures.database import ServiceDatabase, migrate
+from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
 
 PERMISSIONS = ("zones.read", "zones.write", "servers.read")
@@ -362,7 +362,3 @@ async def test_the_api_cannot_prove_own_or_apply(
         async with database.transaction(workspace_id=owner.workspace_id) as session:
             await session.execute(text(statement))
     await database.dispose()
-
-
-async def test_models_and_migrations_agree(dns_database: ServiceDatabase) -> None:
-    migrate("dns", dns_database.owner_url, ("check",))

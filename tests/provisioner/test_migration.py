@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fixtures.database import ServiceDatabases, migrate
-
-
-def test_models_and_migration_agree(service_database: ServiceDatabases) -> None:
-    migrate("provisioner", service_database("provisioner").owner_url, ("check",))
+from tests.fixtures.database import ServiceDatabases
 
 
 def test_every_table_with_a_workspace_is_behind_row_security(service_database: ServiceDatabases) -> None:

@@ -82,9 +82,3 @@ async def test_neither_role_may_bypass_row_security(vault: Vault) -> None:
         "select rolname from pg_roles where rolname like 'vault%' and (rolsuper or rolbypassrls)"
     )
     assert roles == []
-
-
-def test_the_models_and_the_migrations_agree(vault: Vault) -> None:
-    from tests.fixtures.database import migrate
-
-    assert "No new upgrade operations" in migrate("vault", vault.database.owner_url, ("check",))
