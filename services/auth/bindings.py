@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from services.auth.audit_log.consumers import on_audit_recorded
 from services.auth.deletion.consumers import on_cloud_emptied, on_shredded, on_zones_emptied
-from services.auth.notifications.consumers import (
-    on_address_listed,
-    on_server_ready,
-    on_subscription_activated,
-)
+from services.auth.notifications.consumers import BINDINGS as NOTIFICATIONS
 from shared.bus.binding import Binding
 from shared.contracts import dns_events, provisioner_events
 from shared.contracts.auth_events import AuthAuditRecorded
 from shared.contracts.dns_events import DnsAuditRecorded
-from shared.contracts.provisioner_events import ProvisionerAuditRecorded, ServerReady, SubscriptionActivated
-from shared.contracts.reputation_events import AddressListed, ReputationAuditRecorded
+from shared.contracts.provisioner_events import ProvisionerAuditRecorded
+from shared.contracts.reputation_events import ReputationAuditRecorded
 from shared.contracts.vault_events import VaultAuditRecorded, WorkspaceShredded
 
 BINDINGS: tuple[Binding, ...] = (
@@ -26,7 +22,5 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("auth.deletion", provisioner_events.WorkspaceEmptied, on_cloud_emptied),
     Binding("auth.deletion", dns_events.WorkspaceEmptied, on_zones_emptied),
     Binding("auth.deletion", WorkspaceShredded, on_shredded),
-    Binding("auth.notifications", ServerReady, on_server_ready),
-    Binding("auth.notifications", SubscriptionActivated, on_subscription_activated),
-    Binding("auth.notifications", AddressListed, on_address_listed),
+    *NOTIFICATIONS,
 )

@@ -1,43 +1,85 @@
-"""Events that people in charge of a workspace get a mail about."""
+"""Events that people of a workspace get a mail about, as `kinds.py` lists them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from services.auth.notifications import repository
+from services.auth.notifications.kinds import KINDS, Kind
 from services.auth.wiring import WorkerResources
-from shared.bus.binding import HandlerContext
-from shared.contracts.provisioner_events import ServerReady, SubscriptionActivated
-from shared.contracts.reputation_events import AddressListed
+from shared.bus.binding import Binding, HandlerContext
+from shared.contracts.audit import AuditRecorded
+from shared.contracts.auth_events import AuthAuditRecorded
+from shared.contracts.dns_events import DnsAuditRecorded
+from shared.contracts.envelope import EventData
+from shared.contracts.provisioner_events import ProvisionerAuditRecorded
+from shared.contracts.reputation_events import ReputationAuditRecorded
+from shared.contracts.vault_events import VaultAuditRecorded
+
+QUEUE = "auth.notifications"
+AUDITS: tuple[type[AuditRecorded], ...] = (
+    AuthAuditRecorded,
+    DnsAuditRecorded,
+    ProvisionerAuditRecorded,
+    ReputationAuditRecorded,
+    VaultAuditRecorded,
+)
 
 
-async def on_server_ready(context: HandlerContext, event: ServerReady) -> None:
-    data = {"hostname": event.hostname, "ipv4": event.ipv4, "ipv6": event.ipv6}
-    await _tell(context, "server_ready", event.server_id, event.workspace_id, data)
+async def on_fact(context: HandlerContext, event: EventData) -> None:
+    for kind in KINDS:
+        if kind.on is not None and isinstance(event, kind.on.event):
+            data = event.model_dump(mode="json")
+            await _tell(context, kind, data[kind.on.about], data["workspace_id"], data)
 
 
-async def on_subscription_activated(context: HandlerContext, event: SubscriptionActivated) -> None:
-    data = {"plan": event.plan, "zone": event.zone}
-    await _tell(context, "subscription_activated", event.subscription_id, event.workspace_id, data)
-
-
-async def on_address_listed(context: HandlerContext, event: AddressListed) -> None:
-    data = {"address": event.address, "lists": [listing.blacklist for listing in event.listings]}
-    await _tell(context, "address_listed", event.address_id, event.workspace_id, data)
+async def on_audit(context: HandlerContext, event: AuditRecorded) -> None:
+    if event.outcome != "ok":
+        return
+    actor = event.actor_id if event.actor_kind == "user" else None
+    data = {
+        **event.data,
+        "target": event.target,
+        "actor_kind": event.actor_kind,
+        "actor_id": event.actor_id,
+        "reason": event.reason,
+        "at": event.at.isoformat(),
+    }
+    for kind in KINDS:
+        if event.action in kind.on_audit:
+            await _tell(context, kind, event.target, event.workspace_id, data, actor=actor)
 
 
 async def _tell(
-    context: HandlerContext, kind: str, reference: str, workspace_id: str, data: dict[str, Any]
+    context: HandlerContext,
+    kind: Kind,
+    reference: str,
+    workspace_id: str,
+    data: dict[str, Any],
+    *,
+    actor: str | None = None,
 ) -> None:
-    """One mail to each owner and admin."""
+    """One mail to each person that the kind is for."""
     resources: WorkerResources = context.resources
     now = resources.clock.now()
-    for account_id in await repository.people_in_charge(context.session, workspace_id):
+    people = set(await repository.members_with_role(context.session, workspace_id, kind.to))
+    if actor is not None and "actor" in kind.to:
+        people.add(actor)
+    for account_id in sorted(people):
         repository.enqueue(
             context.session,
-            kind,
+            kind.name,
             reference,
             now=now,
             account_id=account_id,
-            data={"workspace_id": workspace_id, **data},
+            data={**data, "workspace_id": workspace_id},
         )
+
+
+BINDINGS: tuple[Binding, ...] = (
+    *(
+        Binding(QUEUE, event, on_fact)
+        for event in dict.fromkeys(k.on.event for k in KINDS if k.on is not None)
+    ),
+    *(Binding(QUEUE, event, on_audit) for event in AUDITS),
+)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.models import Account, Invitation, Member, Notification, Signup, Workspace
+from services.auth.models import Account, Member, Notification, Workspace
+from services.auth.notifications.kinds import BY_NAME
 from shared.ids import uuid7_hex
 
 
@@ -21,7 +23,9 @@ def enqueue(
     account_id: str | None = None,
     data: dict[str, Any] | None = None,
 ) -> None:
-    """A mail that goes out if, and only if, this transaction commits."""
+    """A mail that goes out if, and only if, this transaction commits. `kind` is a row of `kinds.py`."""
+    if kind not in BY_NAME:
+        raise LookupError(f"{kind} is no kind of mail: add a row to notifications/kinds.py")
     session.add(
         Notification(
             id=f"ntf_{uuid7_hex()}",
@@ -66,31 +70,13 @@ async def sent_to_account_since(session: AsyncSession, account_id: str, kind: st
     return (await session.execute(statement)).scalar_one()
 
 
-async def signup(session: AsyncSession, signup_id: str) -> Signup | None:
-    return await session.get(Signup, signup_id)
-
-
 async def account(session: AsyncSession, account_id: str) -> Account | None:
     return await session.get(Account, account_id)
 
 
-async def invitation(session: AsyncSession, invitation_id: str) -> tuple[Invitation, Workspace, str] | None:
-    """The invitation, its workspace and the name of who invited."""
-    statement = (
-        select(Invitation, Workspace, Account.name)
-        .join(Workspace, Workspace.id == Invitation.workspace_id)
-        .outerjoin(Account, Account.id == Invitation.invited_by)
-        .where(Invitation.id == invitation_id)
-    )
-    row = (await session.execute(statement)).one_or_none()
-    return None if row is None else (row[0], row[1], row[2] or "")
-
-
-async def people_in_charge(session: AsyncSession, workspace_id: str) -> list[str]:
-    """Account ids of owners and admins."""
-    statement = select(Member.account_id).where(
-        Member.workspace_id == workspace_id, Member.role.in_(("owner", "admin"))
-    )
+async def members_with_role(session: AsyncSession, workspace_id: str, roles: Sequence[str]) -> list[str]:
+    """Account ids of the members that have one of these roles."""
+    statement = select(Member.account_id).where(Member.workspace_id == workspace_id, Member.role.in_(roles))
     return list((await session.execute(statement)).scalars())
 
 

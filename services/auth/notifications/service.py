@@ -7,7 +7,10 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Notification
-from services.auth.notifications import mails, repository
+from services.auth.notifications import repository
+from services.auth.notifications.kinds import BY_NAME
+from services.auth.notifications.letter import About, Letter, html_of, text_of
+from services.auth.notifications.linked import Addressed, Sending
 from services.auth.ports import Mail, MailDelayed, MailRefused
 from services.auth.wiring import WorkerResources
 from shared.observability.logging import get_logger
@@ -41,8 +44,8 @@ async def _send_one(resources: WorkerResources, notification: Notification) -> N
         key=f"{notification.kind}/{notification.id}",
         to=to,
         subject=letter.subject,
-        text=mails.text_of(letter),
-        html=mails.html_of(letter),
+        text=text_of(letter),
+        html=html_of(letter),
         kind=notification.kind,
     )
     now = resources.clock.now()
@@ -73,53 +76,29 @@ async def _settle(resources: WorkerResources, notification: Notification, **valu
 
 async def _compose(
     session: AsyncSession, resources: WorkerResources, notification: Notification
-) -> tuple[str, mails.Letter] | None:
+) -> tuple[str, Letter] | None:
     """Address and letter, from what is true now; None when there is nothing to tell any more."""
-    now = resources.clock.now()
-    if notification.kind == "confirm_address":
-        signup = await repository.signup(session, notification.reference)
-        if signup is None or signup.used_at is not None or signup.expires_at <= now:
-            return None
-        token = resources.links.sign("confirm+jwt", signup.id, expires_at=signup.expires_at)
-        return signup.email, mails.confirm_address(
-            signup.name, f"{resources.public_url}/confirm#token={token}"
-        )
-    if notification.kind == "invitation":
-        found = await repository.invitation(session, notification.reference)
-        if found is None or found[0].accepted_at or found[0].revoked_at or found[0].expires_at <= now:
-            return None
-        row, workspace, inviter = found
-        token = resources.links.sign(
-            "invite+jwt",
-            row.id,
-            expires_at=row.expires_at,
-            ws=row.workspace_id,
-            email=row.email,
-            role=row.role,
-        )
-        link = f"{resources.public_url}/invitation#token={token}"
-        return row.email, mails.invitation(workspace.name, inviter, row.role, link)
-    return await _compose_for_account(session, resources, notification)
+    kind = BY_NAME[notification.kind]
+    if kind.row is not None:
+        sending = Sending(resources.clock.now(), resources.links, resources.public_url)
+        addressed = await kind.row(session, sending, notification)
+    else:
+        addressed = await _to_account(session, resources, notification)
+    return None if addressed is None else (addressed.email, kind.letter(addressed.about))
 
 
-async def _compose_for_account(
+async def _to_account(
     session: AsyncSession, resources: WorkerResources, notification: Notification
-) -> tuple[str, mails.Letter] | None:
+) -> Addressed | None:
     account = await repository.account(session, notification.account_id or "")
     if account is None:
         return None
-    if notification.kind == "already_registered":
-        return account.email, mails.already_registered(account.name, resources.public_url)
-    data = notification.data
-    workspace = await repository.workspace_name(session, data.get("workspace_id", ""))
-    if workspace is None:
-        return None
-    if notification.kind == "server_ready":
-        letter = mails.server_ready(workspace, data["hostname"], data["ipv4"], data["ipv6"])
-    elif notification.kind == "subscription_activated":
-        letter = mails.subscription_activated(workspace, data["plan"], data["zone"])
-    elif notification.kind == "address_listed":
-        letter = mails.address_listed(workspace, data["address"], ", ".join(data["lists"]))
-    else:
-        raise ValueError(f"no mail is written for {notification.kind}")
-    return account.email, letter
+    workspace = None
+    if "workspace_id" in notification.data:
+        workspace = await repository.workspace_name(session, notification.data["workspace_id"])
+        if workspace is None:
+            return None
+    about = About(
+        name=account.name, workspace=workspace or "", link=resources.public_url, data=notification.data
+    )
+    return Addressed(account.email, about)

@@ -1,0 +1,86 @@
+"""Every mail that SendChief sends: one row each. A new one takes a row here and a letter in `mails.py`, no more.
+
+A mail for one person is queued by whoever has something to tell, in the transaction of the thing itself:
+
+    notifications.enqueue(session, "password_changed", account_id, now=now, account_id=account_id, data={…})
+
+A mail to people of a workspace (`to`) is queued by the event named in `on`, which may be an event type or the action
+of an audit row of any service; nobody else has to do anything. A mail with a link about a row (`row`) finds its
+address and makes its token when it is sent (`linked.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.models import Notification
+from services.auth.notifications import linked, mails
+from services.auth.notifications.letter import About, Letter
+from shared.contracts.envelope import EventData
+from shared.contracts.provisioner_events import ServerReady, SubscriptionActivated
+from shared.contracts.reputation_events import AddressListed
+
+Topic = Literal["account", "security", "servers", "domains", "reputation", "billing"]
+"""`account` and `security` cannot be switched off: somebody asked for the mail, or has to know."""
+
+Person = Literal["owner", "admin", "actor"]
+IN_CHARGE: Final[tuple[Person, ...]] = ("owner", "admin")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """An event that makes people of its workspace get a mail. `about` is the field that names the subject."""
+
+    event: type[EventData]
+    about: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of mail. `what` is how a person sees it in the list of what can be switched off."""
+
+    name: str
+    topic: Topic
+    what: str
+    letter: Callable[[About], Letter]
+    to: tuple[Person, ...] = ()
+    on: Fact | None = None
+    on_audit: tuple[str, ...] = ()
+    row: Callable[[AsyncSession, linked.Sending, Notification], Awaitable[linked.Addressed | None]] | None = (
+        None
+    )
+    quiet: timedelta = timedelta(0)
+    """After a mail of this kind about one subject, further ones become a single mail at the end of this time."""
+
+    @property
+    def optional(self) -> bool:
+        return self.topic not in ("account", "security")
+
+
+KINDS: Final[tuple[Kind, ...]] = (
+    Kind(
+        "confirm_address", "account", "The link that confirms an address",
+        mails.confirm_address, row=linked.of_signup,
+    ),
+    Kind("already_registered", "account", "A sign-up with an address that has an account", mails.already_registered),
+    Kind("invitation", "account", "An invitation to a workspace", mails.invitation, row=linked.of_invitation),
+    Kind(
+        "server_ready", "servers", "A server is ready",
+        mails.server_ready, to=IN_CHARGE, on=Fact(ServerReady, "server_id"),
+    ),
+    Kind(
+        "address_listed", "reputation", "A server's address was found on a blacklist",
+        mails.address_listed, to=IN_CHARGE, on=Fact(AddressListed, "address_id"),
+    ),
+    Kind(
+        "subscription_activated", "billing", "A subscription has become active",
+        mails.subscription_activated, to=IN_CHARGE, on=Fact(SubscriptionActivated, "subscription_id"),
+    ),
+)  # fmt: skip
+
+BY_NAME: Final[dict[str, Kind]] = {kind.name: kind for kind in KINDS}

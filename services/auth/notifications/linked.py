@@ -1,0 +1,61 @@
+"""Mails about a row with a life of its own: address and link come from the row as it is at the moment of sending.
+
+Each function answers None when there is nothing to tell any more. Tokens are made here and nowhere kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.mail_links import MailLinkSigner
+from services.auth.models import Account, Invitation, Notification, Signup, Workspace
+from services.auth.notifications.letter import About
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What composing a mail takes beside its row."""
+
+    now: datetime
+    links: MailLinkSigner
+    public_url: str
+
+
+@dataclass(frozen=True)
+class Addressed:
+    email: str
+    about: About
+
+
+async def of_signup(session: AsyncSession, sending: Sending, mail: Notification) -> Addressed | None:
+    signup = await session.get(Signup, mail.reference)
+    if signup is None or signup.used_at is not None or signup.expires_at <= sending.now:
+        return None
+    token = sending.links.sign("confirm+jwt", signup.id, expires_at=signup.expires_at)
+    link = f"{sending.public_url}/confirm#token={token}"
+    return Addressed(signup.email, About(name=signup.name, link=link))
+
+
+async def of_invitation(session: AsyncSession, sending: Sending, mail: Notification) -> Addressed | None:
+    statement = (
+        select(Invitation, Workspace.name, Account.name)
+        .join(Workspace, Workspace.id == Invitation.workspace_id)
+        .outerjoin(Account, Account.id == Invitation.invited_by)
+        .where(Invitation.id == mail.reference)
+    )
+    found = (await session.execute(statement)).one_or_none()
+    if found is None:
+        return None
+    row, workspace, inviter = found
+    if row.accepted_at or row.revoked_at or row.expires_at <= sending.now:
+        return None
+    token = sending.links.sign(
+        "invite+jwt", row.id, expires_at=row.expires_at, ws=row.workspace_id, email=row.email, role=row.role
+    )
+    link = f"{sending.public_url}/invitation#token={token}"
+    about = About(workspace=workspace, link=link, data={"inviter": inviter or "", "role": row.role})
+    return Addressed(row.email, about)
