@@ -26,14 +26,16 @@ from gateway.upstreams import Upstreams
 from shared.bus.supervise import pause, supervise
 from shared.clock import SystemClock
 from shared.errors import DomainError
-from shared.identity import TokenSigner
+from shared.identity import FileSigner
 from shared.ids import new_id
 from shared.observability.logging import get_logger
 
 REQUESTS = Counter("sc_gateway_requests_total", "Requests by route and status", ["method", "route", "status"])
 SECONDS = Histogram("sc_gateway_seconds", "Seconds until the answer ended", ["method", "route"])
 FRESH = Gauge("sc_gateway_authority_fresh", "1 while memberships are known without asking")
-KEY_REFRESH_SECONDS = 60.0
+SEQUENCE = Gauge(
+    "sc_gateway_authority_sequence", "Number of the last change of authority that is in effect here"
+)
 _log = get_logger("access")
 
 
@@ -47,7 +49,7 @@ class Gateway:
         self.authority = Authority(silence_seconds=settings.silence_seconds)
         self.tokens = AccessTokens(settings.public_url, self.upstreams.access_keys)
         keys = ApiKeys(self.authority, self.upstreams.introspect)
-        signer = TokenSigner.from_pem(settings.identity_key_file.read_bytes(), "gateway", clock=SystemClock())
+        signer = FileSigner(settings.identity_key_file, "gateway", clock=SystemClock())
         self.documentation = Documentation(self.table, self.upstreams.document)
         self.pipeline = Pipeline(
             settings,
@@ -84,7 +86,7 @@ class Gateway:
         """Keys are also fetched when a token names an unknown one; this makes a withdrawn one go."""
         while True:
             await self.tokens.refresh()
-            await asyncio.sleep(KEY_REFRESH_SECONDS)
+            await asyncio.sleep(self.settings.key_refresh_seconds)
 
     async def _check_documentation(self) -> None:
         while not await self.documentation.check():
@@ -189,6 +191,7 @@ class Gateway:
 
     async def metrics(self) -> Response:
         FRESH.set(self.authority.fresh)
+        SEQUENCE.set(self.authority.sequence)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def openapi(self) -> Response:

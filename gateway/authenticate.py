@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from prometheus_client import Gauge
+
 from gateway.authority import Authority
 from gateway.authorize import Principal
 from shared.errors import Unavailable
@@ -22,6 +24,7 @@ TOKEN_CACHE_SECONDS: Final = 60
 KEY_CACHE_SECONDS: Final = 30.0
 MAX_CACHED: Final = 50_000
 REFETCH_SECONDS: Final = 5.0
+KEYS = Gauge("sc_gateway_access_key", "1 for each key whose access tokens are accepted here", ["kid"])
 _KEY_FORM = re.compile(rb"sc_live_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}")
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-f]{32}")
 _log = get_logger("authenticate")
@@ -40,6 +43,7 @@ class AccessTokens:
         self._fetch = fetch
         self._monotonic = monotonic
         self._verifier = StrictVerifier({}, issuer, AUDIENCE, "at+jwt", strings=("sub", "sid", "jti"))
+        self._keys: dict[str, bytes] = {}
         self._fetched_at = float("-inf")
         self._lock = asyncio.Lock()
         self._cache: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
@@ -51,9 +55,14 @@ class AccessTokens:
     async def refresh(self) -> None:
         """Fetches the keys. Tokens of a key that is gone are not believed any more."""
         keys = await self._fetch()
-        self._verifier = StrictVerifier(keys, self._issuer, AUDIENCE, "at+jwt", strings=("sub", "sid", "jti"))
         self._fetched_at = self._monotonic()
+        if keys == self._keys:
+            return
+        self._verifier = StrictVerifier(keys, self._issuer, AUDIENCE, "at+jwt", strings=("sub", "sid", "jti"))
         self._cache.clear()
+        for kid in self._keys.keys() | keys.keys():
+            KEYS.labels(kid).set(kid in keys)
+        self._keys = dict(keys)
 
     async def principal(self, token: bytes) -> Principal | None:
         """The person, or None when the token is not valid now. Raises Unavailable while there are no keys."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.authorize import Principal
 from gateway.routes import Route, RouteTable
-from shared.identity import TokenSigner, mint_internal
+from shared.identity import Signer, mint_internal
 
 REUSE_SECONDS: Final = 30.0
 MAX_REMEMBERED: Final = 50_000
@@ -19,7 +19,7 @@ class Minter:
     """The tokens carry no request id, since they outlive a request; that goes in `X-Request-Id` beside them."""
 
     def __init__(
-        self, signer: TokenSigner, table: RouteTable, monotonic: Callable[[], float] = time.monotonic
+        self, signer: Signer, table: RouteTable, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._signer = signer
         self._table = table

@@ -32,6 +32,9 @@ class GatewaySettings(ServiceSettings):
     """Longest answer that is not a stream."""
     connections_per_service: int = 256
 
+    key_refresh_seconds: float = 10.0
+    """How often auth is asked which keys sign access tokens. A new key is published that long before it signs."""
+
     silence_seconds: float = 5.0
     """After so long without a heartbeat the gateway no longer trusts what it remembers of memberships."""
 

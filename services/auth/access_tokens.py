@@ -6,6 +6,7 @@ A token says who signed in and when. It says neither role nor workspace, since t
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.clock import Clock
-from shared.identity import TokenSigner, key_id, public_pem_of
+from shared.identity import FileSigner, FromFiles, Signer, TokenSigner, key_id, public_pem_of
 from shared.ids import uuid7_hex
 
 AUDIENCE: Final = "sendchief-api"
@@ -23,16 +24,28 @@ _KEY_NAME: Final = "auth"
 
 
 class AccessTokens:
-    """`issuer` is the public URL of the API. Keys of `published_dir` are in the JWKS but sign nothing."""
+    """`issuer` is the public URL of the API. `private` is the signing key (PEM), or the file that holds it and may be
+    replaced while the process runs. Keys of `published_dir` are in the JWKS but sign nothing: the next one, and
+    former ones while tokens of theirs live.
+    """
 
     def __init__(
-        self, private_pem: bytes, issuer: str, clock: Clock, published_dir: Path | None = None
+        self, private: bytes | Path, issuer: str, clock: Clock, published_dir: Path | None = None
     ) -> None:
-        public = public_pem_of(private_pem)
-        self._signer = TokenSigner(private_pem, key_id(_KEY_NAME, public), issuer, clock=clock)
-        others = sorted(published_dir.glob("*.pem")) if published_dir else []
-        pems = {key_id(_KEY_NAME, pem): pem for pem in (public, *(path.read_bytes() for path in others))}
-        self._jwks = {"keys": [_jwk(kid, pem) for kid, pem in pems.items()]}
+        self._signer: Signer
+        if isinstance(private, Path):
+            signing = FileSigner(private, issuer, name=_KEY_NAME, clock=clock)
+            self._signer = signing
+            self._public: Callable[[], bytes] = lambda: signing.public_pem
+        else:
+            public = public_pem_of(private)
+            self._signer = TokenSigner(private, key_id(_KEY_NAME, public), issuer, clock=clock)
+            self._public = lambda: public
+
+        def others() -> list[Path]:
+            return sorted(published_dir.glob("*.pem")) if published_dir else []
+
+        self._others = FromFiles(others, lambda: [_jwk_of(path.read_bytes()) for path in others()])
 
     def issue(self, *, account_id: str, session_id: str, authenticated_at: datetime) -> str:
         claims = {
@@ -46,11 +59,13 @@ class AccessTokens:
         return self._signer.sign(claims, typ="at+jwt", ttl=LIFETIME_SECONDS)
 
     def jwks(self) -> dict[str, Any]:
-        """JSON Web Key Set (RFC 7517), P-256 keys only."""
-        return self._jwks
+        """JSON Web Key Set (RFC 7517), P-256 keys only; the first one signs."""
+        signing = _jwk_of(self._public())
+        others = [key for key in self._others.get() if key["kid"] != signing["kid"]]
+        return {"keys": [signing, *others]}
 
 
-def _jwk(kid: str, pem: bytes) -> dict[str, str]:
+def _jwk_of(pem: bytes) -> dict[str, str]:
     key = serialization.load_pem_public_key(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("only P-256 keys are published")
@@ -60,7 +75,7 @@ def _jwk(kid: str, pem: bytes) -> dict[str, str]:
         "crv": "P-256",
         "alg": "ES256",
         "use": "sig",
-        "kid": kid,
+        "kid": key_id(_KEY_NAME, pem),
         "x": _b64(numbers.x),
         "y": _b64(numbers.y),
     }

@@ -56,9 +56,7 @@ def create_app(
 
 def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> ApiResources:
     hasher = PasswordHasher(threads=settings.argon2_threads, queue=settings.argon2_queue)
-    tokens = AccessTokens(
-        settings.access_key_file.read_bytes(), settings.public_url, clock, settings.access_published_dir
-    )
+    tokens = AccessTokens(settings.access_key_file, settings.public_url, clock, settings.access_published_dir)
     return ApiResources(
         settings=settings,
         database=database,

@@ -11,7 +11,7 @@ from shared.settings import ServiceSettings
 
 class ApiSettings(ServiceSettings):
     access_key_file: Path
-    """ES256 private key (PEM) that signs access tokens."""
+    """ES256 private key (PEM) that signs access tokens. May be replaced while the process runs."""
 
     access_published_dir: Path | None = None
     """Public keys (`*.pem`) beside the signing one in the JWKS: the next, and the previous until it ages out."""

@@ -17,8 +17,8 @@ import httpx
 from shared.contracts.calls import CALLS
 from shared.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from shared.http.errors import VendorAuthFailed, VendorRateLimited, VendorRejected, VendorUnavailable
+from shared.identity.files import FileSigner
 from shared.identity.internal import HEADER, mint_internal
-from shared.identity.tokens import TokenSigner
 from shared.observability.trace import current_traceparent
 from shared.settings import ServiceSettings
 
@@ -120,7 +120,7 @@ class InternalClient:
             raise ValueError("SC_IDENTITY_KEY_FILE is not set: calls to services must be signed")
         self._caller = settings.service
         self._callee = callee
-        self._signer = TokenSigner.from_pem(settings.identity_key_file.read_bytes(), settings.service)
+        self._signer = FileSigner(settings.identity_key_file, settings.service)
         socket = settings.services_dir / f"{callee}.sock"
         self._client = httpx.AsyncClient(
             transport=transport or httpx.AsyncHTTPTransport(uds=str(socket), retries=1),

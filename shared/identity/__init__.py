@@ -1,8 +1,10 @@
 """Who is asking, and how services believe it."""
 
+from shared.identity.files import FileSigner, FromFiles
 from shared.identity.internal import HEADER, InternalVerifier, load_trust, mint_internal
 from shared.identity.model import Identity, InternalIdentity
 from shared.identity.tokens import (
+    Signer,
     StrictVerifier,
     TokenRejected,
     TokenSigner,
@@ -13,9 +15,12 @@ from shared.identity.tokens import (
 
 __all__ = [
     "HEADER",
+    "FileSigner",
+    "FromFiles",
     "Identity",
     "InternalIdentity",
     "InternalVerifier",
+    "Signer",
     "StrictVerifier",
     "TokenRejected",
     "TokenSigner",

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.clock import Clock
+from shared.identity.files import FromFiles
 from shared.identity.model import Identity, Kind
-from shared.identity.tokens import StrictVerifier, TokenRejected, TokenSigner, key_id
+from shared.identity.tokens import Signer, StrictVerifier, TokenRejected, key_id
 
 INTERNAL_TYP: Final = "svc+jwt"
 MAX_TTL: Final = 60
@@ -26,7 +27,7 @@ _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\s*", 
 
 
 def mint_internal(
-    signer: TokenSigner,
+    signer: Signer,
     audience: str,
     *,
     subject: str,
@@ -75,8 +76,8 @@ def load_trust(directory: Path) -> dict[str, dict[str, bytes]]:
 class InternalVerifier:
     """Verifies `X-SC-Identity` for one service against the keys of the trust directory.
 
-    The directory is read again when a token names an unknown key, at most every five seconds, so that keys can be
-    replaced without a restart.
+    The directory is read again within a second of a change, so that keys can be replaced without a restart: first
+    the new one is added here, then it signs, then the old one is taken away.
     """
 
     def __init__(
@@ -90,14 +91,10 @@ class InternalVerifier:
         self._directory = directory
         self._audience = audience
         self._clock = clock
-        self._monotonic = monotonic
-        self._loaded_at = float("-inf")
-        self._verifiers: list[StrictVerifier] = []
-        self._load()
+        self._verifiers = FromFiles(lambda: sorted(directory.glob("*.pem")), self._load, monotonic)
 
-    def _load(self) -> None:
-        self._loaded_at = self._monotonic()
-        self._verifiers = [
+    def _load(self) -> list[StrictVerifier]:
+        return [
             StrictVerifier(
                 keys, issuer, self._audience, INTERNAL_TYP, max_lifetime=MAX_TTL, clock=self._clock,
                 strings=("sub", "kind"),
@@ -107,16 +104,10 @@ class InternalVerifier:
 
     def verify(self, token: str) -> Identity:
         """The identity that the token states; `TokenRejected` when it is not valid for this service now."""
-        verifier = self._find(token)
-        if verifier is None and self._monotonic() - self._loaded_at > 5:
-            self._load()
-            verifier = self._find(token)
-        if verifier is None:
-            raise TokenRejected("unknown key")
-        return _identity(verifier.verify(token))
-
-    def _find(self, token: str) -> StrictVerifier | None:
-        return next((verifier for verifier in self._verifiers if verifier.knows(token)), None)
+        for verifier in self._verifiers.get():
+            if verifier.knows(token):
+                return _identity(verifier.verify(token))
+        raise TokenRejected("unknown key")
 
 
 def _identity(claims: dict[str, Any]) -> Identity:

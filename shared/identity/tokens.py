@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -102,6 +102,14 @@ def _private_key(pem: bytes | str) -> ec.EllipticCurvePrivateKey:
 def _header_segment(kid: str, typ: str) -> str:
     header = json.dumps({"alg": ALGORITHM, "kid": kid, "typ": typ}, separators=(",", ":"), sort_keys=True)
     return str(base64url_encode(header.encode()).decode())
+
+
+class Signer(Protocol):
+    """Whoever signs as `issuer`: with one key for life, or with the one that a file holds now."""
+
+    issuer: str
+
+    def sign(self, claims: Mapping[str, Any], *, typ: str, ttl: int) -> str: ...
 
 
 class TokenSigner:
