@@ -140,6 +140,7 @@ class Services:
                 },
                 access_key=self._key("access").read_text(),
                 sc_api_key_pepper=self._kept("api-key-pepper"),
+                sc_second_factor_key=self._kept("second-factor-key"),
             ),
             self._worker(
                 "auth",

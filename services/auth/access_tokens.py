@@ -6,7 +6,7 @@ A token says who signed in and when. It says neither role nor workspace, since t
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -47,13 +47,21 @@ class AccessTokens:
 
         self._others = FromFiles(others, lambda: [_jwk_of(path.read_bytes()) for path in others()])
 
-    def issue(self, *, account_id: str, session_id: str, authenticated_at: datetime) -> str:
+    def issue(
+        self,
+        *,
+        account_id: str,
+        session_id: str,
+        authenticated_at: datetime,
+        methods: Sequence[str] = ("pwd",),
+    ) -> str:
+        """`methods` are the names of RFC 8176 for how the person was authenticated at that moment."""
         claims = {
             "aud": AUDIENCE,
             "sub": account_id,
             "sid": session_id,
             "jti": uuid7_hex(),
-            "amr": ["pwd"],
+            "amr": list(methods),
             "auth_time": int(authenticated_at.timestamp()),
         }
         return self._signer.sign(claims, typ="at+jwt", ttl=LIFETIME_SECONDS)

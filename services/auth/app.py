@@ -17,6 +17,8 @@ from services.auth.deletion.endpoints import router as deletion
 from services.auth.invitations.endpoints import router as invitations
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.passwords import PasswordHasher
+from services.auth.second_factor.sealing import Sealing
+from services.auth.second_factor.service import SecondFactors
 from services.auth.sessions.endpoints import router as sessions
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
@@ -57,6 +59,13 @@ def create_app(
 def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> ApiResources:
     hasher = PasswordHasher(threads=settings.argon2_threads, queue=settings.argon2_queue)
     tokens = AccessTokens(settings.access_key_file, settings.public_url, clock, settings.access_published_dir)
+    factors = SecondFactors(
+        database,
+        hasher,
+        Sealing(settings.second_factor_key, settings.second_factor_previous_key),
+        clock,
+        settings.api_key_pepper,
+    )
     return ApiResources(
         settings=settings,
         database=database,
@@ -64,6 +73,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         hasher=hasher,
         tokens=tokens,
         links=MailLinkVerifier(settings.mail_public_key_file, clock),
-        sessions=Sessions(database, hasher, tokens, clock, settings.api_key_pepper),
+        sessions=Sessions(database, hasher, tokens, clock, settings.api_key_pepper, factors),
+        second_factors=factors,
         keys=KeyHasher(settings.api_key_pepper),
     )

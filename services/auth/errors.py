@@ -41,6 +41,45 @@ class SignInDelayed(TooManyRequests):
     title = "Too many failed sign-ins"
 
 
+class SecondFactorRequired(Unauthenticated):
+    """The password was right; the account asks for more."""
+
+    code = "second_factor_required"
+    title = "A code is needed beside the password"
+
+    def __init__(self) -> None:
+        super().__init__(
+            field="code", next_action="Send the same request with `code`: from the app, or a recovery code."
+        )
+
+
+class CodeRefused(Unauthenticated):
+    """One answer for a wrong code, an old one and one that was used."""
+
+    code = "code_refused"
+    title = "The code is wrong, too old or was used already"
+
+    def __init__(self) -> None:
+        super().__init__(
+            field="code", next_action="Wait for the next code of the app, or use a recovery code."
+        )
+
+
+class CodeDelayed(TooManyRequests):
+    code = "code_delayed"
+    title = "Too many wrong codes"
+
+
+class SecondFactorOn(Conflict):
+    code = "second_factor_on"
+    title = "The second factor is on already"
+
+
+class SecondFactorOff(Conflict):
+    code = "second_factor_off"
+    title = "There is no second factor"
+
+
 class SessionEnded(Unauthenticated):
     code = "session_ended"
     title = "The session has ended"

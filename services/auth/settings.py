@@ -22,6 +22,12 @@ class ApiSettings(ServiceSettings):
     api_key_pepper: SecretStr
     """At least 32 characters; the stored hashes of API keys are worthless without it."""
 
+    second_factor_key: SecretStr
+    """At least 32 characters; the keys of authenticators are sealed under it."""
+
+    second_factor_previous_key: SecretStr | None = None
+    """The one before, until every key has been used once and is sealed under the present one."""
+
     allow_test_domain: bool = False
     """Accept addresses under `.test` (RFC 6761), which no real mail system uses."""
 

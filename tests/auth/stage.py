@@ -146,6 +146,7 @@ async def staged(database: ServiceDatabase, trust: Trust, directory: Path) -> As
         access_key_file=directory / "access.pem",
         mail_public_key_file=directory / "mail.pem",
         api_key_pepper="pepper" * 8,
+        second_factor_key="factor" * 8,
         allow_test_domain=True,
         public_url="https://sendchief.test",
     )

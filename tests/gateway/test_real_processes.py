@@ -135,6 +135,7 @@ async def stack(
             },
             access_key=access,
             sc_api_key_pepper="pepper" * 8,
+            sc_second_factor_key="factor" * 8,
             sc_database_url=database.app_url,
         )
         worker = tmp_path / "secrets-auth-worker"

@@ -32,6 +32,7 @@ def _fields(service: str, directory: Path) -> dict[str, Any]:
             "access_key_file": access,
             "mail_public_key_file": mail,
             "api_key_pepper": "pepper" * 8,
+            "second_factor_key": "factor" * 8,
             "allow_test_domain": True,
         }
     if service == "vault":

@@ -32,6 +32,9 @@ PAIR = Rule(free=3, longest=60)
 ADDRESS = Rule(free=10, longest=5)
 NETWORK = Rule(free=30, longest=60)
 
+CODE = Rule(free=5, longest=300)
+"""Wrong codes of one account by somebody who has its password: at most 288 of a million a day."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -52,6 +55,10 @@ class Keys:
 
     def rules(self) -> dict[bytes, Rule]:
         return {self.pair: PAIR, self.address: ADDRESS, self.network: NETWORK}
+
+
+def code_key(pepper: bytes, account_id: str) -> bytes:
+    return _hash(pepper, f"code|{account_id}")
 
 
 def wait_seconds(rule: Rule, failures: int, last_failed_at: datetime, now: datetime) -> int:

@@ -22,9 +22,12 @@ COOKIE_SECONDS = 30 * 24 * 3600
 async def sign_in(
     request: SignInRequest, response: Response, identity: OptionalIdentityDep, wired: Wired
 ) -> TokenView:
-    """Signs in. The access token lives ten minutes; the refresh token is in the cookie `__Host-sc_rt`."""
+    """Signs in. The access token lives ten minutes; the refresh token is in the cookie `__Host-sc_rt`.
+
+    With a second factor the answer to the password alone is 401 `second_factor_required`: send it again with `code`.
+    """
     client_ip = identity.client_ip if identity else None
-    signed = await wired.sessions.sign_in(request.email, request.password, client_ip)
+    signed = await wired.sessions.sign_in(request.email, request.password, client_ip, request.code)
     return _answer(response, signed)
 
 

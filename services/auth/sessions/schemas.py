@@ -6,12 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
+Code = Annotated[
+    SecretStr,
+    Field(
+        min_length=6,
+        max_length=40,
+        description="Six digits of the authenticator, or a recovery code; needed once the second factor is on.",
+    ),
+]
+
 
 class SignInRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     email: Annotated[str, StringConstraints(min_length=3, max_length=254)]
     password: SecretStr = Field(max_length=1024)
+    code: Code | None = None
 
 
 class TokenView(BaseModel):

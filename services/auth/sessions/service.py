@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.auth import stream
 from services.auth.access_tokens import LIFETIME_SECONDS, AccessTokens
 from services.auth.errors import SessionEnded, SignInDelayed, SignInFailed
-from services.auth.models import RefreshToken, Session
+from services.auth.models import Account, RefreshToken, Session
 from services.auth.passwords import PasswordHasher
-from services.auth.sessions import delay, refresh_tokens, repository
+from services.auth.second_factor.service import SecondFactors
+from services.auth.sessions import attempts, delay, refresh_tokens, repository
 from services.auth.sessions.schemas import TokenView
 from shared.clock import Clock
 from shared.db.database import Database
@@ -43,35 +44,31 @@ class Sessions:
         tokens: AccessTokens,
         clock: Clock,
         pepper: SecretStr,
+        second_factors: SecondFactors,
     ) -> None:
         self._database = database
         self._hasher = hasher
         self._tokens = tokens
         self._clock = clock
         self._pepper = pepper.get_secret_value().encode()
+        self._second_factors = second_factors
 
-    async def sign_in(self, email: str, password: SecretStr, client_ip: str | None) -> SignedIn:
-        """Raises SignInFailed (one answer for all reasons) or SignInDelayed."""
-        email = email.strip().lower()
-        keys = delay.Keys.of(self._pepper, email, client_ip)
-        await self._count_attempt(keys)
-        async with self._database.transaction() as session:
-            account = await repository.account_by_email(session, email)
-        stored = account.password_hash if account else None
-        verdict = await self._hasher.verify(password, stored)
-        if account is None or stored is None or not verdict.matched:
-            raise SignInFailed(next_action="Check both, or reset the password.")
+    async def sign_in(
+        self, email: str, password: SecretStr, client_ip: str | None, code: SecretStr | None = None
+    ) -> SignedIn:
+        """Raises SignInFailed (one answer for all reasons) or SignInDelayed; with a second factor also
+        SecondFactorRequired, CodeRefused or CodeDelayed."""
+        account = await self._check_password(email.strip().lower(), password, client_ip)
+        proof = await self._second_factors.prove(account.id, code)
         now = self._clock.now()
         async with self._database.transaction(account_id=account.id) as session:
-            await repository.forget_failures(session, [keys.pair, keys.address])
-            await repository.uncount_attempt(session, keys.network)
-            if verdict.rehashed:
-                await repository.set_password_hash(session, account.id, stored, verdict.rehashed)
+            await self._second_factors.redeem(session, account.id, proof)
             started = Session(
                 id=new_id("ses"),
                 account_id=account.id,
                 created_at=now,
                 authenticated_at=now,
+                methods=list(proof.methods),
                 idle_expires_at=now + IDLE,
                 expires_at=now + ABSOLUTE,
             )
@@ -79,6 +76,23 @@ class Sessions:
             await session.flush()
             token = self._add_token(session, started, now)
         return self._signed_in(started, token)
+
+    async def _check_password(self, email: str, password: SecretStr, client_ip: str | None) -> Account:
+        """The account whose password this is. Failed tries are on record however the request ends."""
+        keys = delay.Keys.of(self._pepper, email, client_ip)
+        await attempts.count(self._database, keys.rules(), self._clock.now(), SignInDelayed)
+        async with self._database.transaction() as session:
+            account = await repository.account_by_email(session, email)
+        stored = account.password_hash if account else None
+        verdict = await self._hasher.verify(password, stored)
+        if account is None or stored is None or not verdict.matched:
+            raise SignInFailed(next_action="Check both, or reset the password.")
+        async with self._database.transaction(account_id=account.id) as session:
+            await repository.forget_failures(session, [keys.pair, keys.address])
+            await repository.uncount_attempt(session, keys.network)
+            if verdict.rehashed:
+                await repository.set_password_hash(session, account.id, stored, verdict.rehashed)
+        return account
 
     async def refresh(self, presented: str) -> SignedIn:
         """Rotates the refresh token. Raises SessionEnded; a token used again later ends its whole family."""
@@ -110,25 +124,6 @@ class Sessions:
         await end(session, family.id, now, "refresh token used twice")
         return None
 
-    async def _count_attempt(self, keys: delay.Keys) -> None:
-        """Counts before the password is looked at, so that a thousand tries at once are a thousand."""
-        now = self._clock.now()
-        rules = keys.rules()
-        async with self._database.transaction() as session:
-            rows = await repository.lock_failures(session, list(rules), now)
-            wait = max(
-                delay.wait_seconds(rules[key], row.failures, row.last_failed_at, now)
-                for key, row in rows.items()
-            )
-            if wait:
-                raise SignInDelayed(
-                    "Too many failed sign-ins. Wait, then try again.", retry_after=wait, wait_seconds=wait
-                )
-            for row in rows.values():
-                forgotten = now - row.last_failed_at > delay.FORGET_AFTER
-                row.failures = 1 if forgotten else row.failures + 1
-                row.last_failed_at = now
-
     def _add_token(self, session: AsyncSession, family: Session, now: datetime) -> str:
         token = refresh_tokens.new_token()
         token_hash = refresh_tokens.digest(token)
@@ -137,7 +132,10 @@ class Sessions:
 
     def _signed_in(self, family: Session, refresh_token: str) -> SignedIn:
         access = self._tokens.issue(
-            account_id=family.account_id, session_id=family.id, authenticated_at=family.authenticated_at
+            account_id=family.account_id,
+            session_id=family.id,
+            authenticated_at=family.authenticated_at,
+            methods=family.methods,
         )
         return SignedIn(TokenView(access_token=access, expires_in=LIFETIME_SECONDS), SecretStr(refresh_token))
 

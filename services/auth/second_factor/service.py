@@ -1,0 +1,105 @@
+"""The second factor: shown, checked and used up at a sign-in.
+
+Checking and using up are two steps, since a recovery code is hashed without holding a connection: `prove` looks at
+the code, `redeem` uses it up in the transaction of what it was for. What `prove` found is good once, and only
+for the factor that it saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.errors import CodeDelayed, CodeRefused, SecondFactorRequired
+from services.auth.passwords import PasswordHasher
+from services.auth.second_factor import recovery_codes, repository, totp
+from services.auth.second_factor.sealing import Sealing
+from services.auth.sessions import attempts, delay
+from services.auth.sessions.repository import forget_failures
+from shared.clock import Clock
+from shared.db.database import Database
+
+PASSWORD = ("pwd",)
+PASSWORD_AND_CODE = ("pwd", "otp", "mfa")
+"""RFC 8176 names. A recovery code is a one-time password as well."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What somebody has shown beside the password: nothing, the code of a step, or a recovery code."""
+
+    methods: tuple[str, ...] = PASSWORD
+    confirmed_at: datetime | None = None
+    step: int | None = None
+    handle: str = ""
+    code_hash: str = ""
+
+
+class SecondFactors:
+    def __init__(
+        self, database: Database, hasher: PasswordHasher, sealing: Sealing, clock: Clock, pepper: SecretStr
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._sealing = sealing
+        self._clock = clock
+        self._pepper = pepper.get_secret_value().encode()
+
+    async def prove(self, account_id: str, code: SecretStr | None) -> Proof:
+        """Call it once the password is known to be right. Raises SecondFactorRequired, CodeRefused, CodeDelayed."""
+        async with self._database.transaction(account_id=account_id) as session:
+            factor = await repository.second_factor(session, account_id)
+        if factor is None or factor.confirmed_at is None:
+            return Proof()
+        if code is None:
+            raise SecondFactorRequired
+        now = self._clock.now()
+        rules = {delay.code_key(self._pepper, account_id): delay.CODE}
+        await attempts.count(self._database, rules, now, CodeDelayed)
+        shown = recovery_codes.parse(code.get_secret_value())
+        if shown is not None:
+            return await self._prove_recovery(account_id, factor.confirmed_at, shown)
+        key = self._sealing.open(factor.key_sealed, account_id)
+        step = totp.matching_step(key, code.get_secret_value(), now, factor.last_step)
+        if step is None:
+            raise CodeRefused
+        return Proof(PASSWORD_AND_CODE, factor.confirmed_at, step=step)
+
+    async def _prove_recovery(
+        self, account_id: str, confirmed_at: datetime, shown: recovery_codes.RecoveryCode
+    ) -> Proof:
+        async with self._database.transaction(account_id=account_id) as session:
+            row = await repository.recovery_code(session, account_id, shown.handle)
+        stored = row.code_hash if row is not None and row.used_at is None else None
+        verdict = await self._hasher.verify(SecretStr(shown.secret), stored)
+        if stored is None or not verdict.matched:
+            raise CodeRefused
+        return Proof(PASSWORD_AND_CODE, confirmed_at, handle=shown.handle, code_hash=stored)
+
+    async def redeem(self, session: AsyncSession, account_id: str, proof: Proof) -> None:
+        """Uses the proof up. Raises CodeRefused when somebody else did before, or the factor has changed since."""
+        await repository.lock_account(session, account_id)
+        factor = await repository.second_factor(session, account_id)
+        on_since = factor.confirmed_at if factor is not None else None
+        if proof.confirmed_at is None:
+            if on_since is not None:
+                raise SecondFactorRequired
+            return
+        if factor is None or on_since != proof.confirmed_at:
+            raise CodeRefused
+        if proof.step is not None:
+            used = await repository.use_step(session, account_id, proof.confirmed_at, proof.step)
+        else:
+            used = await repository.use_recovery_code(
+                session, account_id, proof.handle, proof.code_hash, self._clock.now()
+            )
+        if not used:
+            raise CodeRefused
+        if self._sealing.outdated(factor.key_sealed):
+            factor.key_sealed = self._sealing.seal(
+                self._sealing.open(factor.key_sealed, account_id), account_id
+            )
+        await forget_failures(session, [delay.code_key(self._pepper, account_id)])
