@@ -117,6 +117,11 @@ class LastOwner(Conflict):
     title = "A workspace always has an owner"
 
 
+class AlreadyOwner(Conflict):
+    code = "already_owner"
+    title = "This member is an owner already"
+
+
 class AboveOwnRole(Forbidden):
     code = "above_own_role"
     title = "Nobody grants or removes a role above his own"

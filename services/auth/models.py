@@ -145,7 +145,10 @@ class Member(Base):
 
 
 class Invitation(Base):
-    """The right of one address to join once. The token in the mail is signed when it is sent, never stored."""
+    """The right of one address to join once. The token in the mail is signed when it is sent, never stored.
+
+    `sends` counts the mails; only the token of the last one is good. `sent_at` is None until it was sent again.
+    """
 
     __tablename__ = "invitation"
     __table_args__ = (
@@ -166,13 +169,19 @@ class Invitation(Base):
     invited_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    sends: Mapped[int] = mapped_column(server_default="1")
+    sent_at: Mapped[datetime | None]
     accepted_at: Mapped[datetime | None]
     accepted_by: Mapped[str | None] = mapped_column(Text)
     revoked_at: Mapped[datetime | None]
 
 
 class ApiKey(Base):
-    """A partner's key: HMAC of it under the pepper. It can never do more than its maker can now."""
+    """A partner's key: HMAC of it under the pepper. It can never do more than its maker can now.
+
+    With `allowed_networks` (CIDR) it works from there only. `rotated_from` and `replaced_by` link a key with the one
+    before and after it.
+    """
 
     __tablename__ = "api_key"
 
@@ -186,6 +195,10 @@ class ApiKey(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    revoke_reason: Mapped[str | None] = mapped_column(Text)
+    allowed_networks: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    rotated_from: Mapped[str | None] = mapped_column(Text)
+    replaced_by: Mapped[str | None] = mapped_column(Text)
     last_used_at: Mapped[datetime | None]
 
 

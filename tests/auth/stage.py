@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import select
 
 from services.auth.app import create_app
 from services.auth.bindings import BINDINGS
 from services.auth.mail_links import MailLinkSigner
+from services.auth.models import Member
 from services.auth.notifications.service import send_due
 from services.auth.ports import Mail
 from services.auth.settings import ApiSettings
@@ -30,8 +32,9 @@ from tests.fixtures.identity import Trust
 
 PASSWORD = "a long sentence nobody says"
 OWNER_PERMISSIONS = (
-    "workspace.read", "workspace.delete", "members.read", "members.write", "api_keys.read", "api_keys.write",
-    "audit.read", "servers.read", "servers.write", "domains.read", "credentials.export",
+    "workspace.read", "workspace.write", "workspace.transfer", "workspace.leave", "workspace.delete",
+    "members.read", "members.write", "api_keys.read", "api_keys.write", "audit.read", "servers.read",
+    "servers.write", "domains.read", "credentials.export",
 )  # fmt: skip
 
 
@@ -118,6 +121,30 @@ class Stage:
             "/v1/invitations/accept",
             json={"token": self.link_token(guest.email)},
             headers=self.as_user(guest.id),
+        )
+        assert answer.status_code == 200, answer.text
+
+    async def member_id(self, workspace_id: str, person: Person) -> str:
+        """As the database has it: the person's membership there."""
+        async with self.worker.database.transaction() as session:
+            statement = select(Member.id).where(
+                Member.workspace_id == workspace_id, Member.account_id == person.id
+            )
+            return (await session.execute(statement)).scalar_one()
+
+    async def roles(self, workspace_id: str) -> dict[str, str]:
+        """account id → role, as the database has it."""
+        async with self.worker.database.transaction() as session:
+            statement = select(Member.account_id, Member.role).where(Member.workspace_id == workspace_id)
+            return {row[0]: row[1] for row in (await session.execute(statement)).all()}
+
+    async def co_owner(self, owner: Person, workspace_id: str, guest: Person) -> None:
+        """Joins, and becomes owner beside the other."""
+        await self.join(owner, workspace_id, guest)
+        answer = await self.client.post(
+            f"/v1/workspaces/{workspace_id}/transfer",
+            json={"member_id": await self.member_id(workspace_id, guest), "your_role": "owner"},
+            headers=self.as_user(owner.id, workspace_id),
         )
         assert answer.status_code == 200, answer.text
 

@@ -20,6 +20,23 @@ async def _delete_workspace(world: World, one: Customer, made: Made | None) -> A
     return {"confirm_name": one.name}
 
 
+async def _rename(world: World, one: Customer, made: Made | None) -> Any:
+    return {"name": one.name}
+
+
+async def _role(world: World, one: Customer, made: Made | None) -> Any:
+    return {"role": "admin"}
+
+
+async def _transfer(world: World, one: Customer, made: Made | None) -> Any:
+    return {"member_id": (await factories.member(world, one)).id, "your_role": "owner"}
+
+
+async def _somebody_stays(world: World, one: Customer, made: Made | None) -> Any:
+    """No body; but only with another owner there may the owner go."""
+    await factories.member(world, one, role="owner")
+
+
 async def _invite(world: World, one: Customer, made: Made | None) -> Any:
     return {"email": f"{secrets.token_hex(6)}@people.test"}
 
@@ -74,6 +91,10 @@ async def _apply(world: World, one: Customer, made: Made | None) -> Any:
 
 BODIES: dict[str, Body] = {
     f"DELETE {_W}": _delete_workspace,
+    f"PATCH {_W}": _rename,
+    f"POST {_W}/transfer": _transfer,
+    f"POST {_W}/leave": _somebody_stays,
+    f"PATCH {_W}/members/{{member_id}}": _role,
     f"POST {_W}/invitations": _invite,
     f"POST {_W}/api-keys": _api_key,
     f"POST {_W}/mailboxes/{{mailbox_id}}/reveal": _reason,
@@ -89,6 +110,7 @@ BODIES: dict[str, Body] = {
 }
 
 IDS_IN_BODIES: dict[str, dict[str, tuple[Factory, bool]]] = {
+    f"POST {_W}/transfer": {"member_id": (factories.member, False)},
     f"POST {_W}/exports": {"mailbox_ids": (factories.secret_mailbox, True)},
     f"POST {_W}/domains": {"server_id": (factories.server, False)},
 }

@@ -76,7 +76,7 @@ async def admit(world: World, one: Customer) -> None:
 # -- auth --------------------------------------------------------------------------------------------------------
 
 
-async def member(world: World, one: Customer) -> Made:
+async def member(world: World, one: Customer, role: str = "member") -> Made:
     models = _models("auth")
     account_id, member_id = new_id("usr"), new_id("mem")
     await world.add(
@@ -88,7 +88,7 @@ async def member(world: World, one: Customer) -> Made:
             id=member_id,
             workspace_id=one.workspace_id,
             account_id=account_id,
-            role="member",
+            role=role,
             joined_at=NOW,
         ),
     )

@@ -70,7 +70,7 @@ class World:
             account_id=customer.account_id,
             permissions=TABLE.permissions_of("owner") if permissions is None else permissions,
         )
-        headers["Idempotency-Key"] = new_id("req")
+        headers |= {"Idempotency-Key": new_id("req"), "If-Match": "*"}
         return await call(self.apps[service], method, path, headers=headers, body=body)
 
     async def as_service(

@@ -42,6 +42,23 @@ async def revoke(session: AsyncSession, workspace_id: str, key_id: str, now: dat
     return (await session.execute(statement)).scalar_one_or_none() is not None
 
 
+async def revoke_made_by(
+    session: AsyncSession, workspace_id: str, account_id: str, now: datetime
+) -> list[str]:
+    """Ids of the keys that this call has ended."""
+    statement = (
+        update(ApiKey)
+        .where(
+            ApiKey.workspace_id == workspace_id,
+            ApiKey.created_by == account_id,
+            ApiKey.revoked_at.is_(None),
+        )
+        .values(revoked_at=now, revoke_reason="its maker left")
+        .returning(ApiKey.id)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
 async def revoke_all(session: AsyncSession, workspace_id: str, now: datetime) -> list[str]:
     statement = (
         update(ApiKey)

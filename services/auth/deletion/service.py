@@ -20,7 +20,8 @@ from services.auth.errors import NameMismatch
 from services.auth.invitations import repository as invitations
 from services.auth.models import Deletion, Workspace
 from services.auth.workspaces import repository as workspaces
-from services.auth.workspaces.service import require_user
+from services.auth.workspaces.roles import require_owner
+from services.auth.workspaces.service import acting_role, require_user
 from shared import audit
 from shared.bus import outbox
 from shared.clock import Clock
@@ -43,6 +44,7 @@ async def request(
     workspace = await workspaces.lock_workspace(session, workspace_id)
     if workspace is None or workspace.state == "deleted":
         raise NotFound
+    require_owner(await acting_role(session, workspace.id, identity))
     if wish.confirm_name != workspace.name:
         raise NameMismatch(field="confirm_name", next_action="Type the name exactly as it is shown.")
     known = await repository.get(session, workspace.id)

@@ -95,6 +95,20 @@ async def revoke_all(session: AsyncSession, workspace_id: str, now: datetime) ->
     )
 
 
+async def revoke_made_by(session: AsyncSession, workspace_id: str, account_id: str, now: datetime) -> None:
+    """What somebody could grant ends with his right to grant it."""
+    await session.execute(
+        update(Invitation)
+        .where(
+            Invitation.workspace_id == workspace_id,
+            Invitation.invited_by == account_id,
+            Invitation.accepted_at.is_(None),
+            Invitation.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+    )
+
+
 async def add_member(
     session: AsyncSession, member_id: str, workspace_id: str, account_id: str, role: str, now: datetime
 ) -> bool:

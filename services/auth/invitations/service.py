@@ -15,7 +15,8 @@ from services.auth.invitations.schemas import AcceptedInvitation, CreateInvitati
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.models import Invitation
 from services.auth.notifications import repository as mail
-from services.auth.workspaces.service import active, require_user
+from services.auth.workspaces.roles import check_reach
+from services.auth.workspaces.service import acting_role, active, require_user
 from shared import audit
 from shared.clock import Clock
 from shared.db.database import set_context
@@ -39,6 +40,7 @@ async def create(
     """Raises AlreadyMember, InvitationPending, EmailRefused. An expired invitation makes room for a new one."""
     inviter = require_user(identity)
     workspace = await active(session, workspace_id)
+    check_reach(await acting_role(session, workspace.id, identity), request.role)
     email = normalise_email(request.email, allow_test_domain=allow_test_domain)
     now = clock.now()
     if await repository.is_member(session, workspace.id, email):

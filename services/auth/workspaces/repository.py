@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.models import Account, Member, Workspace
+from services.auth.models import Account, ApiKey, Member, Workspace
 
 
 async def lock_workspace(session: AsyncSession, workspace_id: str) -> Workspace | None:
@@ -60,13 +60,25 @@ async def all_members(session: AsyncSession, workspace_id: str) -> list[Member]:
     return list((await session.execute(statement)).scalars())
 
 
-async def member(session: AsyncSession, workspace_id: str, member_id: str) -> Member | None:
-    statement = select(Member).where(Member.workspace_id == workspace_id, Member.id == member_id)
+async def member_of_account(session: AsyncSession, workspace_id: str, account_id: str) -> Member | None:
+    statement = select(Member).where(Member.workspace_id == workspace_id, Member.account_id == account_id)
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def member_of_account(session: AsyncSession, workspace_id: str, account_id: str) -> Member | None:
-    statement = select(Member).where(Member.workspace_id == workspace_id, Member.account_id == account_id)
+async def member_and_account(
+    session: AsyncSession, workspace_id: str, member_id: str
+) -> tuple[Member, Account] | None:
+    statement = (
+        select(Member, Account)
+        .join(Account, Account.id == Member.account_id)
+        .where(Member.workspace_id == workspace_id, Member.id == member_id)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def maker_of_key(session: AsyncSession, workspace_id: str, key_id: str) -> str | None:
+    statement = select(ApiKey.created_by).where(ApiKey.workspace_id == workspace_id, ApiKey.id == key_id)
     return (await session.execute(statement)).scalar_one_or_none()
 
 

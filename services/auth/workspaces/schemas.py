@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from shared.ids import MemberId
+
 Role = Literal["owner", "admin", "member"]
 WorkspaceName = Annotated[
     str,
@@ -20,13 +22,37 @@ class CreateWorkspace(BaseModel):
     name: WorkspaceName
 
 
+class RenameWorkspace(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: WorkspaceName
+
+
+class ChangeRole(BaseModel):
+    """Owners are made by a transfer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["admin", "member"]
+
+
+class TransferOwnership(BaseModel):
+    """`your_role` is what the caller is afterwards; `owner` shares the workspace instead of handing it over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    member_id: MemberId
+    your_role: Role = "admin"
+
+
 class WorkspaceView(BaseModel):
-    """`role` is the caller's own; None when a key asks."""
+    """`role` is the caller's own; None when a key asks. `version` is what the ETag says, too."""
 
     id: str
     name: str
     state: Literal["active", "deleting"]
     role: Role | None
+    version: int
     created_at: datetime
 
 
