@@ -1,10 +1,10 @@
 # The two commands are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down clean status test check fmt
+.PHONY: help setup demo up down clean status test check fmt bench-gateway
 PYTHON := var/venv/bin/python
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install system packages (root) and the locked Python packages
 	@scripts/setup
@@ -33,3 +33,7 @@ check: setup ## Only the fast checks: lint, types, import contracts, migrations,
 
 fmt: ## Format the code
 	@var/venv/bin/ruff format . && var/venv/bin/ruff check --fix .
+
+bench-gateway: setup ## The gateway's speed beside HAProxy, nginx auth_request, httpx and a direct call
+	@scripts/setup bench
+	@$(PYTHON) -m bench.gateway
