@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.authenticate import AccessTokens, ApiKeys
 from gateway.authority import Authority, Snapshot
 from gateway.documentation import Documentation
+from gateway.filter.guard import Guard
 from gateway.mint import Minter
 from gateway.pipeline import Pipeline, Trail
 from gateway.pool import ServiceDown
@@ -36,6 +37,7 @@ FRESH = Gauge("sc_gateway_authority_fresh", "1 while memberships are known witho
 SEQUENCE = Gauge(
     "sc_gateway_authority_sequence", "Number of the last change of authority that is in effect here"
 )
+DOCUMENT_REFRESH_SECONDS = 60.0
 _log = get_logger("access")
 
 
@@ -59,6 +61,7 @@ class Gateway:
             keys,
             Minter(signer, self.table),
             self.upstreams,
+            Guard(settings, self.documentation),
         )
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,9 +92,10 @@ class Gateway:
             await asyncio.sleep(self.settings.key_refresh_seconds)
 
     async def _check_documentation(self) -> None:
-        while not await self.documentation.check():
-            await pause(self._stop, 2.0)
-        await self._stop.wait()
+        """Soon after the services are there, and then for what a newer one of them declares."""
+        while not self._stop.is_set():
+            settled = await self.documentation.check()
+            await pause(self._stop, DOCUMENT_REFRESH_SECONDS if settled else 2.0)
 
     # -- ASGI ----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+from gateway.filter.declared import Declaration, declarations
 from gateway.openapi import Document, disagreements, merge, operations
 from gateway.pool import ServiceDown
 from gateway.routes import RouteTable
@@ -35,7 +36,11 @@ class HtmlPage:
 
 
 class Documentation:
-    """`state` is `ok` once every service's routes were seen to agree with the table."""
+    """`state` is `ok` once every service's routes were seen to agree with the table.
+
+    `declared` is what the request filter knows of each route. A service that cannot be asked keeps the document that
+    it had; what it says anew counts within a minute.
+    """
 
     def __init__(
         self, table: RouteTable, fetch: FetchDocument, monotonic: Callable[[], float] = time.monotonic
@@ -44,19 +49,28 @@ class Documentation:
         self._fetch = fetch
         self._monotonic = monotonic
         self._loaded_at = float("-inf")
+        self._documents: dict[str, Document] = {}
+        self.declared: dict[tuple[str, str], Declaration] = {}
         self.document: Document = merge(table, {}, "/")
         self.state = "pending"
 
     async def load(self) -> dict[str, Document]:
-        """Fetches what is older than a minute. Raises ServiceDown; the document known before stays."""
+        """Fetches what is older than a minute. Raises ServiceDown when a service did not answer; what the others said
+        is kept all the same."""
         if self._monotonic() - self._loaded_at < CACHE_SECONDS:
             return {}
-        documents: dict[str, Document] = {}
+        down: ServiceDown | None = None
         for service in sorted({route.service for route in self._table.routes}):
-            documents[service] = await self._fetch(service, "/openapi.json")
-        self.document = merge(self._table, documents, "/")
+            try:
+                self._documents[service] = await self._fetch(service, "/openapi.json")
+            except ServiceDown as error:
+                down = error
+        self.declared = declarations(self._documents)
+        if down is not None:
+            raise down
+        self.document = merge(self._table, self._documents, "/")
         self._loaded_at = self._monotonic()
-        return documents
+        return dict(self._documents)
 
     async def check(self) -> bool:
         """Whether table and services agree; False while a service cannot be asked."""

@@ -1,4 +1,4 @@
-"""From a request to a decision: filter, route, caller, role, permission, rate. Forwards what passes."""
+"""From a request to a decision: shape, route, caller, role, permission, rate, content. Forwards what passes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import filter as request_filter
 from gateway.authenticate import AccessTokens, ApiKeys, bearer, is_api_key
 from gateway.authority import Authority
 from gateway.authorize import Decision, Principal, decide
+from gateway.filter import protocol as request_filter
+from gateway.filter.guard import Guard
 from gateway.mint import Minter
 from gateway.proxy import Exchange
 from gateway.rate_limit import Buckets, Verdict
@@ -84,6 +85,7 @@ class Pipeline:
         keys: ApiKeys,
         minter: Minter,
         upstreams: Upstreams,
+        guard: Guard,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -94,6 +96,7 @@ class Pipeline:
         self._keys = keys
         self._minter = minter
         self._upstreams = upstreams
+        self._guard = guard
         self._now = now
         self._signed_in = Buckets("caller", settings.rate_limit_signed_in)
         self._public = Buckets("address", settings.rate_limit_public)
@@ -115,6 +118,7 @@ class Pipeline:
         trail.workspace_id = workspace_id
         if route.idempotency and b"idempotency-key" not in by_name:
             raise IdempotencyKeyMissing(next_action="Send a fresh random value in Idempotency-Key.")
+        receive = await self._guard.examine(scope, match, by_name, receive)
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
         exchange = self._exchange(scope, route, headers, token, trail)
         return await self._upstreams.proxies[route.service].forward(exchange, receive, send)

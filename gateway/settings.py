@@ -21,6 +21,10 @@ class GatewaySettings(ServiceSettings):
     permissions_file: Path = Path(__file__).with_name("permissions.toml")
 
     max_body_bytes: int = 1024 * 1024
+    body_seconds: float = 30.0
+    """In which a JSON body has to arrive; it is read whole before it goes on."""
+    max_held_bytes: int = 64 * 1024 * 1024
+    """Of all bodies that are being read at once."""
     max_response_bytes: int = 64 * 1024 * 1024
     """Of one answer that is not a stream."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import filter as request_filter
+from gateway.filter import protocol as request_filter
 
 MAX = 1024 * 1024
 GOOD = [(b"host", b"sendchief.test"), (b"accept", b"*/*")]

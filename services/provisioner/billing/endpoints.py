@@ -10,11 +10,12 @@ from services.provisioner.billing import service
 from services.provisioner.billing.schemas import WebhookTaken
 from services.provisioner.wiring import Wired
 from shared.web import SessionDep, public
+from shared.web.signed_body import SIGNED_JSON
 
 router = APIRouter(tags=["Billing"])
 
 
-@router.post("/v1/webhooks/stripe", dependencies=[public()])
+@router.post("/v1/webhooks/stripe", dependencies=[public()], openapi_extra=SIGNED_JSON)
 async def stripe_webhook(
     request: Request,
     session: SessionDep,

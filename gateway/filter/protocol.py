@@ -67,6 +67,12 @@ def _check_headers(headers: Headers, max_body: int) -> Refused | None:
             return Refused(400, "method_override", "Use the method itself.")
         if name == b"content-length" and (not value.isdigit() or int(value) > max_body):
             return Refused(413, "too_large", f"A body may have {max_body} bytes.")
+        if name == b"content-encoding" and value.lower() != b"identity":
+            return Refused(415, "content_encoding", "Send the body as it is, not compressed.")
+        if name == b"sec-fetch-site" and value == b"cross-site":
+            # A page elsewhere made somebody's browser send this. There is no use for that, and what it asks for
+            # must not count against the one whose browser it was (W3C Fetch Metadata, resource isolation).
+            return Refused(403, "cross_site", "This API does not answer pages of other sites.")
     if b"content-length" in seen and b"transfer-encoding" in seen:
         return Refused(400, "ambiguous_length", "Give Content-Length or Transfer-Encoding, not both.")
     return None

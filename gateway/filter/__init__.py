@@ -1,0 +1,1 @@
+"""What a request has to look like, and how its sender behaves: docs/request-filter.md."""
