@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any, Final
 
 from prometheus_client import Gauge
@@ -156,6 +157,7 @@ def _partner(answer: Mapping[str, Any]) -> Principal | None:
         key_id=str(answer["key_id"]),
         workspace_id=str(answer["workspace_id"]),
         scopes=frozenset(map(str, answer["scopes"])),
+        networks=tuple(map(ip_network, answer.get("allowed_networks", ()))),
         maker_role=str(answer["role"]),
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 from gateway.routes import ANY_SCOPE, Route
 
+Network = IPv4Network | IPv6Network
 Refusal = Literal["unauthenticated", "not_found", "forbidden", "step_up_required"]
 
 
@@ -26,12 +28,26 @@ class Principal:
     key_id: str | None = None
     workspace_id: str | None = None
     scopes: frozenset[str] = frozenset()
+    networks: tuple[Network, ...] = ()
+    """Of a key: where it may come from; none means anywhere."""
     maker_role: str | None = None
     """Of a key: its maker's role when the key was introspected. Only believed at that moment."""
 
     @property
     def subject(self) -> str:
         return self.key_id or self.account_id
+
+
+def comes_from(networks: tuple[Network, ...], client_ip: str | None) -> bool:
+    """Whether an address is in one of the networks. Unknown addresses are in none; without networks all pass."""
+    if not networks:
+        return True
+    if client_ip is None:
+        return False
+    address: IPv4Address | IPv6Address = ip_address(client_ip)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)

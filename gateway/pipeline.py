@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.authenticate import AccessTokens, ApiKeys, bearer, is_api_key
 from gateway.authority import Authority
-from gateway.authorize import Decision, Principal, decide
+from gateway.authorize import Decision, Principal, comes_from, decide
 from gateway.filter import protocol as request_filter
 from gateway.filter.guard import Guard
 from gateway.mint import Minter
@@ -54,6 +54,11 @@ class MethodNotAllowed(DomainError):
 
     def headers(self) -> dict[str, str]:
         return {"Allow": self._allow}
+
+
+class AddressNotAllowed(Forbidden):
+    code = "address_not_allowed"
+    title = "The API key is bound to other networks"
 
 
 class IdempotencyKeyMissing(DomainError):
@@ -153,6 +158,12 @@ class Pipeline:
             self._count_failure(trail)
             raise Unauthenticated(
                 "The access token or API key is not valid.", next_action="Sign in, or use another key."
+            )
+        if not comes_from(principal.networks, trail.client_ip):
+            self._count_failure(trail)
+            raise AddressNotAllowed(
+                "This key is not to be used from this address.",
+                next_action="Use it from a network on its list, or make a key for this one.",
             )
         return principal
 

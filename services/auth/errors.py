@@ -112,6 +112,16 @@ class InvitationPending(Conflict):
     title = "This address has an open invitation"
 
 
+class InvitationClosed(Conflict):
+    code = "invitation_closed"
+    title = "This invitation is not open any more"
+
+
+class TooManyInvitations(Conflict):
+    code = "too_many_invitations"
+    title = "Too many invitations"
+
+
 class LastOwner(Conflict):
     code = "last_owner"
     title = "A workspace always has an owner"
@@ -130,6 +140,11 @@ class AboveOwnRole(Forbidden):
 class ScopesRefused(Invalid):
     code = "scopes_refused"
     title = "A key can do no more than its maker"
+
+
+class KeyClosed(Conflict):
+    code = "key_closed"
+    title = "This key cannot be rotated any more"
 
 
 class NameMismatch(Invalid):

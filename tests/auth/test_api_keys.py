@@ -15,11 +15,13 @@ from shared.contracts.auth_events import ApiKeyRevoked
 from tests.auth.stage import Person, Stage, seconds
 
 
-async def make(auth: Stage, owner: Person, workspace_id: str, **headers: str) -> dict[str, Any]:
+async def make(
+    auth: Stage, owner: Person, workspace_id: str, headers: dict[str, str] | None = None, **fields: Any
+) -> dict[str, Any]:
     answer = await auth.client.post(
         f"/v1/workspaces/{workspace_id}/api-keys",
-        json={"name": "partner", "scopes": ["servers:read"]},
-        headers={**auth.as_user(owner.id, workspace_id), **headers},
+        json={"name": "partner", "scopes": ["servers:read"], **fields},
+        headers={**auth.as_user(owner.id, workspace_id), **(headers or {})},
     )
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
@@ -57,8 +59,8 @@ async def test_a_key_is_shown_once(auth: Stage) -> None:
     owner = await auth.person()
     workspace_id = await auth.workspace(owner)
     headers = {"Idempotency-Key": "the-same"}
-    first = await make(auth, owner, workspace_id, **headers)
-    again = await make(auth, owner, workspace_id, **headers)
+    first = await make(auth, owner, workspace_id, headers)
+    again = await make(auth, owner, workspace_id, headers)
     listed = await auth.client.get(
         f"/v1/workspaces/{workspace_id}/api-keys", headers=auth.as_user(owner.id, workspace_id)
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+
+import httpx
 
 from services.auth.mail_links import MailLinkSigner
+from services.auth.models import Invitation
 from shared.identity import generate_private_pem
 from shared.ids import new_id
 from tests.auth.stage import Person, Stage, seconds
@@ -151,3 +155,111 @@ async def test_an_invitation_revoked_before_it_was_sent_is_not_mailed(auth: Stag
     assert (await auth.client.delete(path, headers=headers)).status_code == 204
     await auth.send_mail()
     assert not any(mail.to == "never@people.test" for mail in auth.mail.mails)
+
+
+async def resend(auth: Stage, owner: Person, workspace_id: str, invitation_id: str) -> httpx.Response:
+    return await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/invitations/{invitation_id}/resend",
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+
+
+async def test_an_invitation_sent_again_has_a_new_link_and_the_old_one_is_dead(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    invitation_id = await invite(auth, owner, workspace_id, guest.email)
+    old = auth.link_token(guest.email)
+    auth.clock.advance(seconds(71 * 3600))
+    answer = await resend(auth, owner, workspace_id, invitation_id)
+    assert (answer.status_code, answer.json()["sends"]) == (200, 2)
+    await auth.send_mail()
+    new = auth.link_token(guest.email)
+    assert new != old
+    assert await accept(auth, guest, old) == 410
+    auth.clock.advance(seconds(71 * 3600))
+    assert await accept(auth, guest, new) == 200
+
+
+async def test_an_expired_invitation_comes_back_to_life_when_it_is_sent_again(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    invitation_id = await invite(auth, owner, workspace_id, guest.email)
+    auth.clock.advance(seconds(73 * 3600))
+    assert (await resend(auth, owner, workspace_id, invitation_id)).json()["state"] == "open"
+    await auth.send_mail()
+    assert await accept(auth, guest, auth.link_token(guest.email)) == 200
+
+
+async def test_nobodys_mailbox_is_flooded_with_one_invitation(auth: Stage) -> None:
+    owner = await auth.person()
+    workspace_id = await auth.workspace(owner)
+    invitation_id = await invite(auth, owner, workspace_id, "patient@people.test")
+    answers = await asyncio.gather(*(resend(auth, owner, workspace_id, invitation_id) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {429}
+    assert answers[0].headers["retry-after"] == "60"
+    statuses = []
+    for _ in range(5):
+        auth.clock.advance(seconds(61))
+        statuses.append((await resend(auth, owner, workspace_id, invitation_id)).status_code)
+    assert statuses == [200, 200, 200, 200, 409]
+    await auth.send_mail()
+
+
+async def test_of_many_who_send_it_again_at_once_one_does(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    invitation_id = await invite(auth, owner, workspace_id, guest.email)
+    auth.clock.advance(seconds(61))
+    answers = await asyncio.gather(*(resend(auth, owner, workspace_id, invitation_id) for _ in range(10)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [429] * 9
+
+
+async def test_an_accepted_and_a_revoked_invitation_are_not_sent_again(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    accepted = await invite(auth, owner, workspace_id, guest.email)
+    assert await accept(auth, guest, auth.link_token(guest.email)) == 200
+    revoked = await invite(auth, owner, workspace_id, "revoked-again@people.test")
+    await auth.client.delete(
+        f"/v1/workspaces/{workspace_id}/invitations/{revoked}", headers=auth.as_user(owner.id, workspace_id)
+    )
+    auth.clock.advance(seconds(61))
+    for closed in (accepted, revoked):
+        answer = await resend(auth, owner, workspace_id, closed)
+        assert (answer.status_code, answer.json()["code"]) == (409, "invitation_closed")
+
+
+async def test_the_link_carries_its_token_in_the_fragment_only(auth: Stage) -> None:
+    """A fragment is never sent to a server, so it stands in no access log and in no Referer."""
+    owner = await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await invite(auth, owner, workspace_id, "fragment@people.test")
+    mail = auth.mail.last_to("fragment@people.test")
+    links = re.findall(r"https://[^\s\"<]+", mail.text + mail.html)
+    token = auth.link_token("fragment@people.test")
+    assert token
+    for link in links:
+        before, _, _ = link.partition("#")
+        assert token not in before
+    assert any(token in link.partition("#")[2] for link in links)
+
+
+async def test_no_more_than_a_hundred_invitations_are_open(auth: Stage) -> None:
+    owner = await auth.person()
+    workspace_id = await auth.workspace(owner)
+    now = auth.clock.now()
+    async with auth.worker.database.transaction() as session:
+        for number in range(100):
+            session.add(
+                Invitation(
+                    id=new_id("inv"), workspace_id=workspace_id, email=f"n{number}@people.test", role="member",
+                    invited_by=owner.id, created_at=now, expires_at=now + seconds(60),
+                )
+            )  # fmt: skip
+    body = {"email": "one-more@people.test"}
+    path = f"/v1/workspaces/{workspace_id}/invitations"
+    answer = await auth.client.post(path, json=body, headers=auth.as_user(owner.id, workspace_id))
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_invitations")
+    auth.clock.advance(seconds(61))
+    answer = await auth.client.post(path, json=body, headers=auth.as_user(owner.id, workspace_id))
+    assert answer.status_code == 201

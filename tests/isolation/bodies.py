@@ -45,6 +45,10 @@ async def _api_key(world: World, one: Customer, made: Made | None) -> Any:
     return {"name": "k", "scopes": ["servers:read"]}
 
 
+async def _rotate(world: World, one: Customer, made: Made | None) -> Any:
+    return {"expires_in_days": 30}
+
+
 async def _reason(world: World, one: Customer, made: Made | None) -> Any:
     return {"reason": "asked by phone"}
 
@@ -97,6 +101,7 @@ BODIES: dict[str, Body] = {
     f"PATCH {_W}/members/{{member_id}}": _role,
     f"POST {_W}/invitations": _invite,
     f"POST {_W}/api-keys": _api_key,
+    f"POST {_W}/api-keys/{{key_id}}/rotate": _rotate,
     f"POST {_W}/mailboxes/{{mailbox_id}}/reveal": _reason,
     f"POST {_W}/exports": _export,
     f"POST {_W}/exports/{{export_id}}/download": _download,

@@ -103,7 +103,7 @@ async def invitation(world: World, one: Customer) -> Made:
         email=f"{identifier}@people.test",
         role="member",
         invited_by=one.account_id,
-        created_at=NOW,
+        created_at=NOW - timedelta(hours=1),
         expires_at=LATER,
     )
     await world.add("auth", row)

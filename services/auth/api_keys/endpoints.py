@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from services.auth.api_keys import service
-from services.auth.api_keys.schemas import ApiKeyView, CreateApiKey, CreatedApiKey
+from services.auth.api_keys.schemas import ApiKeyView, CreateApiKey, CreatedApiKey, RotateApiKey
 from services.auth.wiring import Wired
 from shared.ids import ApiKeyId, WorkspaceId
 from shared.web.access import IdentityDep, requires
@@ -38,6 +38,32 @@ async def create_api_key(
 @router.get(_PATH, dependencies=[requires("api_keys.read")])
 async def list_api_keys(workspace_id: WorkspaceId, session: SessionDep, page: PageDep) -> Page[ApiKeyView]:
     return await service.page(session, workspace_id, page)
+
+
+@router.post(
+    _PATH + "/{key_id}/rotate",
+    status_code=201,
+    response_model=CreatedApiKey,
+    dependencies=[requires("api_keys.write")],
+)
+async def rotate_api_key(
+    workspace_id: WorkspaceId,
+    key_id: ApiKeyId,
+    request: RotateApiKey,
+    identity: IdentityDep,
+    session: SessionDep,
+    idempotency: IdempotencyDep,
+    wired: Wired,
+) -> Response:
+    """Makes a key that can do the same. The old one goes on for 24 hours; the new one is in this answer only."""
+    return await idempotency.run(
+        status_code=201,
+        call=lambda: service.rotate(
+            session, wired.clock, wired.keys, identity, workspace_id, key_id, request
+        ),
+        secret_fields={"key"},
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 @router.delete(_PATH + "/{key_id}", status_code=204, dependencies=[requires("api_keys.write")])

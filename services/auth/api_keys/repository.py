@@ -19,9 +19,18 @@ async def page(session: AsyncSession, workspace_id: str, *, before: str | None, 
     return list((await session.execute(statement)).scalars())
 
 
+async def get(session: AsyncSession, workspace_id: str, key_id: str) -> ApiKey | None:
+    statement = select(ApiKey).where(ApiKey.workspace_id == workspace_id, ApiKey.id == key_id)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 async def count_alive(session: AsyncSession, workspace_id: str, now: datetime) -> int:
+    """Without those that have a successor, which end by themselves."""
     statement = select(func.count()).where(
-        ApiKey.workspace_id == workspace_id, ApiKey.revoked_at.is_(None), ApiKey.expires_at > now
+        ApiKey.workspace_id == workspace_id,
+        ApiKey.revoked_at.is_(None),
+        ApiKey.replaced_by.is_(None),
+        ApiKey.expires_at > now,
     )
     return (await session.execute(statement)).scalar_one()
 
@@ -32,11 +41,12 @@ async def by_public_id(session: AsyncSession, public_id: str) -> ApiKey | None:
     return (await session.execute(select(ApiKey).where(ApiKey.public_id == public_id))).scalar_one_or_none()
 
 
-async def revoke(session: AsyncSession, workspace_id: str, key_id: str, now: datetime) -> bool:
+async def revoke(session: AsyncSession, workspace_id: str, key_id: str, now: datetime, reason: str) -> bool:
+    """False when there is no such key, or it has ended before."""
     statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id, ApiKey.workspace_id == workspace_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=now)
+        .values(revoked_at=now, revoke_reason=reason)
         .returning(ApiKey.id)
     )
     return (await session.execute(statement)).scalar_one_or_none() is not None
@@ -63,7 +73,7 @@ async def revoke_all(session: AsyncSession, workspace_id: str, now: datetime) ->
     statement = (
         update(ApiKey)
         .where(ApiKey.workspace_id == workspace_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=now)
+        .values(revoked_at=now, revoke_reason="the workspace is deleted")
         .returning(ApiKey.id)
     )
     return list((await session.execute(statement)).scalars())

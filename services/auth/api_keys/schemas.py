@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Scope = Literal[
     "servers:read",
@@ -25,7 +26,17 @@ Scope = Literal[
 ]
 
 
+def _canonical_network(value: str) -> str:
+    """A CIDR block in its one spelling; a single address is a block of its own."""
+    return str(ipaddress.ip_network(value.strip()))
+
+
+Network = Annotated[str, StringConstraints(max_length=64), AfterValidator(_canonical_network)]
+
+
 class CreateApiKey(BaseModel):
+    """With `allowed_networks` (CIDR, IPv4 or IPv6) the key works from there only; without, from anywhere."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
@@ -36,19 +47,34 @@ class CreateApiKey(BaseModel):
     ]
     scopes: list[Scope] = Field(min_length=1, max_length=20)
     expires_in_days: int = Field(default=90, ge=1, le=365)
+    allowed_networks: list[Network] = Field(default=[], max_length=20)
+
+
+class RotateApiKey(BaseModel):
+    """`expires_in_days` is the life of the new key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expires_in_days: int = Field(default=90, ge=1, le=365)
 
 
 class ApiKeyView(BaseModel):
-    """`prefix` is what may be shown and searched for in logs; the rest of the key is never seen again."""
+    """`prefix` is what may be shown and searched for in logs; the rest of the key is never seen again.
+
+    `rotated_from` and `replaced_by` are the ids of the key before and after it.
+    """
 
     id: str
     name: str
     prefix: str
     scopes: list[Scope]
+    allowed_networks: list[str]
     created_by: str
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    rotated_from: str | None
+    replaced_by: str | None
     last_used_at: datetime | None
 
 

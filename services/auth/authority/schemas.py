@@ -53,7 +53,11 @@ Question = Annotated[SessionQuestion | ApiKeyQuestion, Field(discriminator="kind
 
 
 class Introspection(BaseModel):
-    """`active` false says all. For a key, `role` is its maker's present role: a key dies with its maker's rights."""
+    """`active` false says all. For a key, `role` is its maker's present role: a key dies with its maker's rights.
+
+    `allowed_networks` (CIDR) are where the key may come from; none means anywhere. The gateway, which knows the
+    caller's address, holds it to that.
+    """
 
     active: bool
     account_id: str | None = None
@@ -61,4 +65,5 @@ class Introspection(BaseModel):
     workspace_id: str | None = None
     key_id: str | None = None
     scopes: list[str] = []
+    allowed_networks: list[str] = []
     expires_at: datetime | None = None

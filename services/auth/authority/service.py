@@ -68,6 +68,7 @@ async def introspect_key(
                 "workspace_id": key.workspace_id,
                 "key_id": key.id,
                 "scopes": key.scopes,
+                "allowed_networks": key.allowed_networks,
                 "expires_at": key.expires_at,
             }
         )

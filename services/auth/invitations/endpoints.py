@@ -52,6 +52,18 @@ async def list_invitations(
     return await service.page(session, wired.clock, workspace_id, page)
 
 
+@router.post(_PATH + "/{invitation_id}/resend", dependencies=[requires("members.write")])
+async def resend_invitation(
+    workspace_id: WorkspaceId,
+    invitation_id: InvitationId,
+    identity: IdentityDep,
+    session: SessionDep,
+    wired: Wired,
+) -> InvitationView:
+    """Sends a new link, good for 72 hours; the old one is dead. Five mails at most, a minute apart."""
+    return await service.resend(session, wired.clock, identity, workspace_id, invitation_id)
+
+
 @router.delete(_PATH + "/{invitation_id}", status_code=204, dependencies=[requires("members.write")])
 async def revoke_invitation(
     workspace_id: WorkspaceId,

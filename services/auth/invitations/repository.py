@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,8 +48,33 @@ async def email_of(session: AsyncSession, account_id: str) -> str | None:
     return (await session.execute(select(Account.email).where(Account.id == account_id))).scalar_one_or_none()
 
 
+async def count_open(session: AsyncSession, workspace_id: str, now: datetime) -> int:
+    statement = select(func.count()).where(
+        Invitation.workspace_id == workspace_id,
+        Invitation.accepted_at.is_(None),
+        Invitation.revoked_at.is_(None),
+        Invitation.expires_at > now,
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def lock(session: AsyncSession, workspace_id: str, invitation_id: str) -> Invitation | None:
+    statement = (
+        select(Invitation)
+        .where(Invitation.id == invitation_id, Invitation.workspace_id == workspace_id)
+        .with_for_update()
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 async def accept(
-    session: AsyncSession, workspace_id: str, invitation_id: str, email: str, account_id: str, now: datetime
+    session: AsyncSession,
+    workspace_id: str,
+    invitation_id: str,
+    email: str,
+    sends: int,
+    account_id: str,
+    now: datetime,
 ) -> str | None:
     """The role, if this call is the one that used the invitation. One statement decides between any number."""
     statement = (
@@ -58,6 +83,7 @@ async def accept(
             Invitation.id == invitation_id,
             Invitation.workspace_id == workspace_id,
             Invitation.email == email,
+            Invitation.sends == sends,
             Invitation.accepted_at.is_(None),
             Invitation.revoked_at.is_(None),
             Invitation.expires_at > now,

@@ -22,6 +22,7 @@ class InvitationView(BaseModel):
     state: Literal["open", "accepted", "revoked", "expired"]
     invited_by: str
     created_at: datetime
+    sends: int
     expires_at: datetime
 
 

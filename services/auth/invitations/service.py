@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
@@ -9,7 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth import stream
 from services.auth.accounts.service import normalise_email
-from services.auth.errors import AlreadyMember, InvitationForAnotherAddress, InvitationPending, LinkRefused
+from services.auth.errors import (
+    AlreadyMember,
+    InvitationClosed,
+    InvitationForAnotherAddress,
+    InvitationPending,
+    LinkRefused,
+    TooManyInvitations,
+)
 from services.auth.invitations import repository
 from services.auth.invitations.schemas import AcceptedInvitation, CreateInvitation, InvitationView
 from services.auth.mail_links import MailLinkVerifier
@@ -20,12 +28,16 @@ from services.auth.workspaces.service import acting_role, active, require_user
 from shared import audit
 from shared.clock import Clock
 from shared.db.database import set_context
-from shared.errors import NotFound
+from shared.errors import NotFound, TooManyRequests
 from shared.identity import Identity
 from shared.ids import new_id
 from shared.web.pagination import Page, PageRequest
 
 LIFETIME = timedelta(hours=72)
+OPEN_PER_WORKSPACE = 100
+SENDS = 5
+"""Mails of one invitation; whoever has not answered five does not want to."""
+SEND_AGAIN_AFTER = timedelta(minutes=1)
 
 
 async def create(
@@ -49,10 +61,14 @@ async def create(
     if pending is not None:
         if pending.expires_at > now:
             raise InvitationPending(
-                field="email", next_action="Revoke it first to send another.", invitation_id=pending.id
+                field="email", next_action="Send it again, or revoke it first.", invitation_id=pending.id
             )
         pending.revoked_at = now
         await session.flush()
+    if await repository.count_open(session, workspace.id, now) >= OPEN_PER_WORKSPACE:
+        raise TooManyInvitations(
+            f"{OPEN_PER_WORKSPACE} invitations are open.", next_action="Revoke one, or wait for an answer."
+        )
     invitation = Invitation(
         id=new_id("inv"),
         workspace_id=workspace.id,
@@ -61,6 +77,7 @@ async def create(
         invited_by=inviter,
         created_at=now,
         expires_at=now + LIFETIME,
+        sends=1,
     )
     session.add(invitation)
     await session.flush()
@@ -82,6 +99,45 @@ async def page(
     rows = await repository.page(session, workspace_id, before=page.after_id, limit=page.limit + 1)
     now = clock.now()
     return page.page(rows, lambda row: view(row, now), lambda row: row.id)
+
+
+async def resend(
+    session: AsyncSession, clock: Clock, identity: Identity, workspace_id: str, invitation_id: str
+) -> InvitationView:
+    """A new mail with a new link for another 72 hours. The link before it is dead, since `sends` has moved on.
+
+    So there is one live link at a time, and a mail that went astray is worth nothing. Raises NotFound,
+    InvitationClosed, TooManyInvitations, TooManyRequests.
+    """
+    require_user(identity)
+    workspace = await active(session, workspace_id)
+    invitation = await repository.lock(session, workspace.id, invitation_id)
+    if invitation is None:
+        raise NotFound
+    check_reach(await acting_role(session, workspace.id, identity), invitation.role)  # type: ignore[arg-type]
+    if invitation.accepted_at is not None or invitation.revoked_at is not None:
+        raise InvitationClosed("It was accepted or revoked.", next_action="Invite the address anew.")
+    if invitation.sends >= SENDS:
+        raise TooManyInvitations(
+            f"It was sent {SENDS} times.", next_action="Ask the person another way, or revoke it."
+        )
+    now = clock.now()
+    wait = (invitation.sent_at or invitation.created_at) + SEND_AGAIN_AFTER - now
+    if wait > timedelta(0):
+        raise TooManyRequests("It was sent a moment ago.", retry_after=math.ceil(wait.total_seconds()))
+    invitation.sends += 1
+    invitation.sent_at = now
+    invitation.expires_at = now + LIFETIME
+    mail.enqueue(session, "invitation", invitation.id, now=now)
+    await audit.record(
+        session,
+        workspace_id=workspace.id,
+        actor=identity,
+        action="auth.invitation.resent",
+        target=invitation.id,
+        data={"sends": invitation.sends},
+    )
+    return view(invitation, now)
 
 
 async def revoke(
@@ -113,11 +169,12 @@ async def accept(
         raise InvitationForAnotherAddress(next_action="Sign in with the address that was invited.")
     await set_context(session, workspace_id=workspace_id, account_id=account_id)
     await active(session, workspace_id)
-    now = clock.now()
-    role = await repository.accept(session, workspace_id, invitation_id, email, account_id, now)
+    now, sends = clock.now(), int(str(claims.get("n", "1")))
+    role = await repository.accept(session, workspace_id, invitation_id, email, sends, account_id, now)
     if role is None:
         raise LinkRefused(
-            "The invitation was used, revoked or is too old.", next_action="Ask for a new invitation."
+            "The invitation was used, revoked, sent anew or is too old.",
+            next_action="Look for a newer mail, or ask for an invitation.",
         )
     if not await repository.add_member(session, new_id("mem"), workspace_id, account_id, role, now):
         raise AlreadyMember
@@ -148,6 +205,7 @@ def view(invitation: Invitation, now: datetime) -> InvitationView:
             "state": state,
             "invited_by": invitation.invited_by,
             "created_at": invitation.created_at,
+            "sends": invitation.sends,
             "expires_at": invitation.expires_at,
         }
     )

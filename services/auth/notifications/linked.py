@@ -54,7 +54,13 @@ async def of_invitation(session: AsyncSession, sending: Sending, mail: Notificat
     if row.accepted_at or row.revoked_at or row.expires_at <= sending.now:
         return None
     token = sending.links.sign(
-        "invite+jwt", row.id, expires_at=row.expires_at, ws=row.workspace_id, email=row.email, role=row.role
+        "invite+jwt",
+        row.id,
+        expires_at=row.expires_at,
+        ws=row.workspace_id,
+        email=row.email,
+        role=row.role,
+        n=str(row.sends),
     )
     link = f"{sending.public_url}/invitation#token={token}"
     about = About(workspace=workspace, link=link, data={"inviter": inviter or "", "role": row.role})

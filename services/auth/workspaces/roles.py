@@ -11,10 +11,10 @@ from shared.errors import Forbidden
 RANK: Final[dict[Role, int]] = {"member": 0, "admin": 1, "owner": 2}
 
 
-def require_member_manager(acting: Role) -> None:
+def require_admin(acting: Role) -> None:
     """Raises Forbidden. The gateway's table says the same, but its word may be a moment older than the role."""
     if RANK[acting] < RANK["admin"]:
-        raise Forbidden("This needs members.write.", next_action="Ask an owner of the workspace.")
+        raise Forbidden("Only an owner or admin can do this.", next_action="Ask an owner of the workspace.")
 
 
 def require_owner(acting: Role) -> None:
@@ -24,7 +24,7 @@ def require_owner(acting: Role) -> None:
 
 def check_reach(acting: Role, *roles: Role) -> None:
     """Whether somebody in the role `acting` may take or give each of `roles`. Raises Forbidden, AboveOwnRole."""
-    require_member_manager(acting)
+    require_admin(acting)
     for role in roles:
         if RANK[role] > RANK[acting]:
             raise AboveOwnRole(f"This is for {role}s only.", next_action=f"Ask an {role} of the workspace.")

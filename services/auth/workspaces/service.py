@@ -10,7 +10,7 @@ from services.auth import stream
 from services.auth.errors import WorkspaceLimit
 from services.auth.models import Member, Workspace
 from services.auth.workspaces import repository
-from services.auth.workspaces.roles import require_member_manager
+from services.auth.workspaces.roles import require_admin
 from services.auth.workspaces.schemas import CreateWorkspace, Role, WorkspaceView
 from shared import audit
 from shared.bus import outbox
@@ -93,7 +93,7 @@ async def rename(
     require_user(identity)
     workspace = await active(session, workspace_id)
     role = await acting_role(session, workspace.id, identity)
-    require_member_manager(role)
+    require_admin(role)
     if_match.check(workspace.version)
     if workspace.name != name:
         workspace.name = name
