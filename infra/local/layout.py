@@ -62,6 +62,11 @@ class Layout:
         return self.home / "tls"
 
     @property
+    def published_access_keys(self) -> Path:
+        """Public keys of access tokens beside the one that signs: the next, and former ones for a while."""
+        return self.home / "public/access"
+
+    @property
     def sandbox(self) -> Path:
         return self.home / "sandbox"
 

@@ -10,19 +10,28 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from infra.local.accounts import Account
+
 YEAR = timedelta(days=365)
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
+def replace(path: Path, content: bytes, mode: int, account: Account | None = None) -> None:
+    """Writes a file so that whoever opens it sees the whole of the old content or of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_bytes(content)
-    path.chmod(mode)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    beside.write_bytes(content)
+    if account is None:
+        beside.chmod(mode)
+    else:
+        account.own(beside, mode)
+    beside.rename(path)
 
 
 def private_key(path: Path, mode: int = 0o400) -> ec.EllipticCurvePrivateKey:
@@ -35,7 +44,7 @@ def private_key(path: Path, mode: int = 0o400) -> ec.EllipticCurvePrivateKey:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(path, pem, mode)
+    replace(path, pem, mode)
     return key
 
 
@@ -46,14 +55,17 @@ def public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 class Authority:
-    """A root CA in `directory` (ca.pem, ca.key) that signs the stack's server certificates."""
+    """A root CA in `directory` (ca.pem, ca.key) that signs the stack's server certificates.
+
+    `ca.pem` may hold others after it, which are trusted while one is replaced by another.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
         self.directory = directory
         self.certificate_file = directory / "ca.pem"
         self._key = private_key(directory / "ca.key")
         if not self.certificate_file.exists():
-            _write(
+            replace(
                 self.certificate_file, self._self_signed(name).public_bytes(serialization.Encoding.PEM), 0o444
             )
         self._certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
@@ -86,11 +98,15 @@ class Authority:
         )
 
     def server(self, name: str, hosts: list[str]) -> tuple[Path, Path]:
-        """(certificate, key) files `<name>.pem` and `<name>.key` for the given names and addresses."""
+        """(certificate, key) files `<name>.pem` and `<name>.key` for the given names and addresses.
+
+        A certificate that will do is kept: of this authority, with a month left.
+        """
         certificate_file, key_file = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         if certificate_file.exists() and key_file.exists():
-            left = x509.load_pem_x509_certificate(certificate_file.read_bytes()).not_valid_after_utc
-            if left - datetime.now(UTC) > timedelta(days=30):
+            found = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+            left = found.not_valid_after_utc - datetime.now(UTC)
+            if left > timedelta(days=30) and self._made(found):
                 return certificate_file, key_file
         key = private_key(key_file)
         names = [_general_name(host) for host in hosts]
@@ -109,8 +125,15 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        _write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o444)
+        replace(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o444)
         return certificate_file, key_file
+
+    def _made(self, certificate: x509.Certificate) -> bool:
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from infra.local.accounts import of_process
 from infra.local.layout import Layout
-from infra.local.pki import private_key, public_pem
+from infra.local.pki import private_key, public_pem, replace
 from infra.local.postgres import PostgresCluster
 from infra.local.processes import Process
 from infra.local.rabbitmq import RabbitNode
@@ -136,6 +136,7 @@ class Services:
                 "auth",
                 {
                     "SC_MAIL_PUBLIC_KEY_FILE": str(self._published("auth-mail", mail_key)),
+                    "SC_ACCESS_PUBLISHED_DIR": str(self.layout.published_access_keys),
                     "SC_ALLOW_TEST_DOMAIN": "true",
                 },
                 access_key=self._key("access").read_text(),
@@ -258,11 +259,12 @@ class Services:
     # -- writing it down -----------------------------------------------------------------------------------
 
     def write_trust(self) -> None:
-        """Public identity keys, one file per issuer."""
+        """Public identity keys, one file per issuer. One that holds others too is in the middle of a rotation."""
         for issuer in ISSUERS:
             target = self.layout.home / "trust" / f"{issuer}.pem"
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(public_pem(private_key(self._key(f"identity-{issuer}"))))
+            public = public_pem(private_key(self._key(f"identity-{issuer}")))
+            if not target.exists() or public not in target.read_bytes():
+                replace(target, public, 0o444)
 
     def process(self, row: Row) -> Process:
         """Writes the row's secrets where only its account can read them, and returns what to start."""

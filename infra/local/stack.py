@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infra.local.accounts import of_process
+from infra.local.accounts import of_process, of_system_user
 from infra.local.layout import Layout
+from infra.local.pki import Authority
 from infra.local.postgres import PostgresCluster
 from infra.local.processes import ProcessFailed
 from infra.local.progress import Progress
@@ -50,6 +51,10 @@ class Stack:
         return self.layout.tls / "ca.pem"
 
     @property
+    def authority_name(self) -> str:
+        return f"SendChief stack {self.layout.name}"
+
+    @property
     def public_url(self) -> str:
         return f"https://localhost:{State.load(self.state_file).nginx_port}"
 
@@ -65,6 +70,13 @@ class Stack:
     def services(self) -> Services:
         state = State.load(self.state_file)
         return Services(self.layout, state, self.postgres, self.rabbit, self.endpoints, self.public_url)
+
+    def issue_certificates(self, authority: Authority) -> None:
+        """Server certificates where they are missing, run out or come from another authority."""
+        _, broker_key = authority.server("rabbitmq", ["localhost", "127.0.0.1"])
+        _, nginx_key = authority.server("nginx", ["localhost", "127.0.0.1"])
+        of_system_user("rabbitmq").own(broker_key, 0o400)
+        of_process("nginx").own(nginx_key, 0o400)
 
     # -- operating it --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import time
 import httpx
 
 from infra.local import databases, nginx, processes, readiness
-from infra.local.accounts import STACK_GID, of_process, of_system_user
+from infra.local.accounts import STACK_GID, of_process
 from infra.local.pki import Authority
 from infra.local.processes import Process, ProcessFailed
 from infra.local.stack import Stack
@@ -75,11 +75,7 @@ def _prepare(stack: Stack) -> None:
     of_process("nginx").own(run, 0o750)
     _prepare_key_service(stack)
     State.load(stack.state_file)
-    authority = Authority(layout.tls, f"SendChief stack {layout.name}")
-    _, broker_key = authority.server("rabbitmq", ["localhost", "127.0.0.1"])
-    _, nginx_key = authority.server("nginx", ["localhost", "127.0.0.1"])
-    of_system_user("rabbitmq").own(broker_key, 0o400)
-    of_process("nginx").own(nginx_key, 0o400)
+    stack.issue_certificates(Authority(layout.tls, stack.authority_name))
 
 
 def _prepare_key_service(stack: Stack) -> None:
