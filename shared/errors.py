@@ -3,7 +3,7 @@
 DomainError
 ├── Invalid            422 invalid              the request makes no sense; `field` names the culprit
 ├── Unauthenticated    401 unauthenticated
-│   └── StepUpRequired 401 step_up_required     sign in again, recently enough (RFC 9470)
+│   └── StepUpRequired 401 step_up_required     the password again, recently enough (RFC 9470)
 ├── Forbidden          403 forbidden
 ├── NotFound           404 not_found            foreign, unknown and deleted look the same
 ├── Conflict           409 conflict
@@ -56,14 +56,18 @@ class Unauthenticated(DomainError):
 
 
 class StepUpRequired(Unauthenticated):
-    """`max_age`: how many seconds ago the sign-in may have been (RFC 9470 section 3)."""
+    """`max_age`: how many seconds ago the person may have been authenticated (RFC 9470 section 3)."""
 
     code = "step_up_required"
-    title = "This needs a fresh sign-in"
+    title = "This needs the password again"
 
     def __init__(self, detail: str = "", *, max_age: int, **extra: Any) -> None:
         super().__init__(
-            detail, next_action="Sign in again and repeat the request.", max_age=max_age, **extra
+            detail,
+            next_action="Send the password, and a code where there is a second factor, to "
+            "POST /v1/auth/sessions/current/step-up; then repeat the request with the new access token.",
+            max_age=max_age,
+            **extra,
         )
         self.max_age = max_age
 

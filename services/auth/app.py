@@ -17,6 +17,8 @@ from services.auth.deletion.endpoints import router as deletion
 from services.auth.invitations.endpoints import router as invitations
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.passwords import PasswordHasher
+from services.auth.second_factor.endpoints import router as second_factor
+from services.auth.second_factor.enrolment import Enrolment
 from services.auth.second_factor.sealing import Sealing
 from services.auth.second_factor.service import SecondFactors
 from services.auth.sessions.endpoints import router as sessions
@@ -28,7 +30,17 @@ from shared.clock import Clock, SystemClock
 from shared.db.database import Database
 from shared.web.app import build_app
 
-ROUTERS = (accounts, sessions, workspaces, deletion, invitations, api_keys, audit_log, authority)
+ROUTERS = (
+    accounts,
+    sessions,
+    second_factor,
+    workspaces,
+    deletion,
+    invitations,
+    api_keys,
+    audit_log,
+    authority,
+)
 
 
 def create_app(
@@ -66,6 +78,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         clock,
         settings.api_key_pepper,
     )
+    sessions = Sessions(database, hasher, tokens, clock, settings.api_key_pepper, factors)
     return ApiResources(
         settings=settings,
         database=database,
@@ -73,7 +86,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         hasher=hasher,
         tokens=tokens,
         links=MailLinkVerifier(settings.mail_public_key_file, clock),
-        sessions=Sessions(database, hasher, tokens, clock, settings.api_key_pepper, factors),
-        second_factors=factors,
+        sessions=sessions,
+        enrolment=Enrolment(database, hasher, clock, factors, sessions),
         keys=KeyHasher(settings.api_key_pepper),
     )

@@ -70,6 +70,13 @@ class CodeDelayed(TooManyRequests):
     title = "Too many wrong codes"
 
 
+class CodeMismatch(Invalid):
+    """At enrolment: nothing is proved yet, so nobody is turned away."""
+
+    code = "code_mismatch"
+    title = "This is not the code that the app shows now"
+
+
 class SecondFactorOn(Conflict):
     code = "second_factor_on"
     title = "The second factor is on already"

@@ -12,7 +12,7 @@ from services.auth.api_keys.format import KeyHasher
 from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
 from services.auth.passwords import PasswordHasher
 from services.auth.ports import Mailer
-from services.auth.second_factor.service import SecondFactors
+from services.auth.second_factor.enrolment import Enrolment
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
 from shared.clock import Clock
@@ -28,7 +28,7 @@ class ApiResources:
     tokens: AccessTokens
     links: MailLinkVerifier
     sessions: Sessions
-    second_factors: SecondFactors
+    enrolment: Enrolment
     keys: KeyHasher
 
 

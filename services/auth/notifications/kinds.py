@@ -81,6 +81,11 @@ KINDS: Final[tuple[Kind, ...]] = (
         "subscription_activated", "billing", "A subscription has become active",
         mails.subscription_activated, to=IN_CHARGE, on=Fact(SubscriptionActivated, "subscription_id"),
     ),
+    Kind("second_factor_on", "security", "The second factor was turned on", mails.second_factor_on),
+    Kind("second_factor_off", "security", "The second factor was turned off", mails.second_factor_off),
+    Kind("recovery_code_used", "security", "A recovery code was used", mails.recovery_code_used),
+    Kind("recovery_codes_replaced", "security", "New recovery codes were made", mails.recovery_codes_replaced),
+    Kind("code_guessed", "security", "Wrong codes after the right password", mails.code_guessed),
 )  # fmt: skip
 
 BY_NAME: Final[dict[str, Kind]] = {kind.name: kind for kind in KINDS}

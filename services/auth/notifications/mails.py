@@ -87,3 +87,58 @@ def subscription_activated(about: About) -> Letter:
             f"workspace {about.workspace} is being set up now; we write again when it is ready.",
         ),
     )
+
+
+# -- the second factor -------------------------------------------------------------------------------------------
+
+_NOT_YOU = "If it was not you: change your password now, end all other sessions, and write to us."
+
+
+def second_factor_on(about: About) -> Letter:
+    return Letter(
+        "The second factor is on",
+        (
+            f"Hello {about.name}, from now on your SendChief account asks for a code of your authenticator app beside "
+            "the password. All your other sessions were ended.",
+            "Keep the recovery codes where the app is not: each of them stands in for it once.",
+            _NOT_YOU,
+        ),
+    )
+
+
+def second_factor_off(about: About) -> Letter:
+    return Letter(
+        "The second factor is off",
+        (f"Hello {about.name}, your SendChief account asks for nothing but the password now.", _NOT_YOU),
+    )
+
+
+def recovery_code_used(about: About) -> Letter:
+    left = about.data["left"]
+    return Letter(
+        "A recovery code was used",
+        (
+            f"Hello {about.name}, one of your recovery codes was used instead of your authenticator app. "
+            f"{left} of them are left.",
+            "You can make ten new ones at any time; the old ones are worthless then.",
+            _NOT_YOU,
+        ),
+    )
+
+
+def recovery_codes_replaced(about: About) -> Letter:
+    return Letter(
+        "You have new recovery codes",
+        (f"Hello {about.name}, ten new recovery codes were made. The old ones are worthless now.", _NOT_YOU),
+    )
+
+
+def code_guessed(about: About) -> Letter:
+    return Letter(
+        "Somebody knows your password",
+        (
+            f"Hello {about.name}, your password was entered correctly several times, followed by wrong codes. "
+            "Nobody got in.",
+            "If it was not you, somebody knows your password: change it now.",
+        ),
+    )

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.errors import CodeDelayed, CodeRefused, SecondFactorRequired
+from services.auth.models import SecondFactor
+from services.auth.notifications import repository as mail
 from services.auth.passwords import PasswordHasher
 from services.auth.second_factor import recovery_codes, repository, totp
 from services.auth.second_factor.sealing import Sealing
@@ -44,7 +46,7 @@ class SecondFactors:
     ) -> None:
         self._database = database
         self._hasher = hasher
-        self._sealing = sealing
+        self.sealing = sealing
         self._clock = clock
         self._pepper = pepper.get_secret_value().encode()
 
@@ -58,26 +60,37 @@ class SecondFactors:
             raise SecondFactorRequired
         now = self._clock.now()
         rules = {delay.code_key(self._pepper, account_id): delay.CODE}
-        await attempts.count(self._database, rules, now, CodeDelayed)
-        shown = recovery_codes.parse(code.get_secret_value())
+        tries = await attempts.count(self._database, rules, now, CodeDelayed)
+        proof = await self._look(account_id, factor, code.get_secret_value(), now)
+        if proof is None:
+            if tries == delay.CODE.free:
+                await self._warn(account_id, now)
+            raise CodeRefused
+        return proof
+
+    async def _look(self, account_id: str, factor: SecondFactor, code: str, now: datetime) -> Proof | None:
+        shown = recovery_codes.parse(code)
         if shown is not None:
             return await self._prove_recovery(account_id, factor.confirmed_at, shown)
-        key = self._sealing.open(factor.key_sealed, account_id)
-        step = totp.matching_step(key, code.get_secret_value(), now, factor.last_step)
-        if step is None:
-            raise CodeRefused
-        return Proof(PASSWORD_AND_CODE, factor.confirmed_at, step=step)
+        key = self.sealing.open(factor.key_sealed, account_id)
+        step = totp.matching_step(key, code, now, factor.last_step)
+        return None if step is None else Proof(PASSWORD_AND_CODE, factor.confirmed_at, step=step)
 
     async def _prove_recovery(
-        self, account_id: str, confirmed_at: datetime, shown: recovery_codes.RecoveryCode
-    ) -> Proof:
+        self, account_id: str, confirmed_at: datetime | None, shown: recovery_codes.RecoveryCode
+    ) -> Proof | None:
         async with self._database.transaction(account_id=account_id) as session:
             row = await repository.recovery_code(session, account_id, shown.handle)
         stored = row.code_hash if row is not None and row.used_at is None else None
         verdict = await self._hasher.verify(SecretStr(shown.secret), stored)
         if stored is None or not verdict.matched:
-            raise CodeRefused
+            return None
         return Proof(PASSWORD_AND_CODE, confirmed_at, handle=shown.handle, code_hash=stored)
+
+    async def _warn(self, account_id: str, now: datetime) -> None:
+        """The password is known to whoever guesses here: its owner has to hear of it."""
+        async with self._database.transaction(account_id=account_id) as session:
+            mail.enqueue(session, "code_guessed", account_id, now=now, account_id=account_id)
 
     async def redeem(self, session: AsyncSession, account_id: str, proof: Proof) -> None:
         """Uses the proof up. Raises CodeRefused when somebody else did before, or the factor has changed since."""
@@ -93,13 +106,21 @@ class SecondFactors:
         if proof.step is not None:
             used = await repository.use_step(session, account_id, proof.confirmed_at, proof.step)
         else:
-            used = await repository.use_recovery_code(
-                session, account_id, proof.handle, proof.code_hash, self._clock.now()
-            )
+            used = await self._use_recovery_code(session, account_id, proof)
         if not used:
             raise CodeRefused
-        if self._sealing.outdated(factor.key_sealed):
-            factor.key_sealed = self._sealing.seal(
-                self._sealing.open(factor.key_sealed, account_id), account_id
+        if self.sealing.outdated(factor.key_sealed):
+            factor.key_sealed = self.sealing.seal(
+                self.sealing.open(factor.key_sealed, account_id), account_id
             )
         await forget_failures(session, [delay.code_key(self._pepper, account_id)])
+
+    async def _use_recovery_code(self, session: AsyncSession, account_id: str, proof: Proof) -> bool:
+        now = self._clock.now()
+        if not await repository.use_recovery_code(session, account_id, proof.handle, proof.code_hash, now):
+            return False
+        left = await repository.recovery_codes_left(session, account_id)
+        mail.enqueue(
+            session, "recovery_code_used", account_id, now=now, account_id=account_id, data={"left": left}
+        )
+        return True

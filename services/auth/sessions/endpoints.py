@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Cookie, Header, Request, Response
 
 from services.auth.errors import CrossSiteRequest, SessionEnded
-from services.auth.sessions.schemas import JsonWebKeySet, SignInRequest, TokenView
+from services.auth.sessions.schemas import JsonWebKeySet, Reauthentication, SignInRequest, TokenView
 from services.auth.sessions.service import SignedIn, end
 from services.auth.wiring import Wired
 from shared.web.access import IdentityDep, OptionalIdentityDep, public, signed_in
@@ -48,6 +48,20 @@ async def refresh(
     if token is None:
         raise SessionEnded(next_action="Sign in.")
     return _answer(response, await wired.sessions.refresh(token))
+
+
+@router.post("/v1/auth/sessions/current/step-up", dependencies=[signed_in()])
+async def step_up(
+    request: Reauthentication, response: Response, identity: IdentityDep, wired: Wired
+) -> TokenView:
+    """Shows the password again, and a code where there is a second factor, for what asks for a fresh sign-in.
+
+    The answer is an access token with a new `auth_time`; the refresh token stays.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    return await wired.sessions.step_up(
+        identity.subject, identity.session_id or "", request.password, request.code, identity.client_ip
+    )
 
 
 @router.delete("/v1/auth/sessions/current", status_code=204, dependencies=[signed_in()])

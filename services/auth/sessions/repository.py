@@ -15,6 +15,28 @@ async def account_by_email(session: AsyncSession, email: str) -> Account | None:
     return (await session.execute(select(Account).where(Account.email == email))).scalar_one_or_none()
 
 
+async def account(session: AsyncSession, account_id: str) -> Account | None:
+    return await session.get(Account, account_id)
+
+
+async def authenticated_again(
+    session: AsyncSession, session_id: str, account_id: str, now: datetime, methods: list[str]
+) -> Session | None:
+    """The session, if it is alive."""
+    statement = (
+        update(Session)
+        .where(
+            Session.id == session_id,
+            Session.account_id == account_id,
+            Session.revoked_at.is_(None),
+            Session.expires_at > now,
+        )
+        .values(authenticated_at=now, methods=methods)
+        .returning(Session)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 async def set_password_hash(session: AsyncSession, account_id: str, old: str, new: str) -> None:
     """Only while the old hash is still there: a password changed in between wins."""
     await session.execute(

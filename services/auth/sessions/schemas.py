@@ -24,6 +24,15 @@ class SignInRequest(BaseModel):
     code: Code | None = None
 
 
+class Reauthentication(BaseModel):
+    """The password again, and `code` where there is a second factor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: SecretStr = Field(max_length=1024)
+    code: Code | None = None
+
+
 class TokenView(BaseModel):
     """RFC 6749 section 5.1. The refresh token is in the cookie, where scripts cannot read it."""
 

@@ -17,7 +17,7 @@ from services.auth.access_tokens import LIFETIME_SECONDS, AccessTokens
 from services.auth.errors import SessionEnded, SignInDelayed, SignInFailed
 from services.auth.models import Account, RefreshToken, Session
 from services.auth.passwords import PasswordHasher
-from services.auth.second_factor.service import SecondFactors
+from services.auth.second_factor.service import Proof, SecondFactors
 from services.auth.sessions import attempts, delay, refresh_tokens, repository
 from services.auth.sessions.schemas import TokenView
 from shared.clock import Clock
@@ -94,6 +94,38 @@ class Sessions:
                 await repository.set_password_hash(session, account.id, stored, verdict.rehashed)
         return account
 
+    async def reauthenticate(
+        self, account_id: str, password: SecretStr, code: SecretStr | None, client_ip: str | None
+    ) -> Proof:
+        """Somebody who is signed in shows again that he is who he was; the caller redeems the proof. Raises what
+        `sign_in` raises, and SessionEnded when the account is gone."""
+        async with self._database.transaction() as session:
+            account = await repository.account(session, account_id)
+        if account is None:
+            raise SessionEnded(next_action="Sign in.")
+        account = await self._check_password(account.email, password, client_ip)
+        return await self._second_factors.prove(account.id, code)
+
+    async def step_up(
+        self,
+        account_id: str,
+        session_id: str,
+        password: SecretStr,
+        code: SecretStr | None,
+        client_ip: str | None,
+    ) -> TokenView:
+        """Makes the session as fresh as a new one. An answer that gets lost costs nothing: a refreshed access token
+        says the same."""
+        proof = await self.reauthenticate(account_id, password, code, client_ip)
+        async with self._database.transaction(account_id=account_id) as session:
+            await self._second_factors.redeem(session, account_id, proof)
+            fresh = await repository.authenticated_again(
+                session, session_id, account_id, self._clock.now(), list(proof.methods)
+            )
+            if fresh is None:
+                raise SessionEnded(next_action="Sign in.")
+        return self._access(fresh)
+
     async def refresh(self, presented: str) -> SignedIn:
         """Rotates the refresh token. Raises SessionEnded; a token used again later ends its whole family."""
         token_hash = refresh_tokens.digest(presented)
@@ -131,13 +163,16 @@ class Sessions:
         return token
 
     def _signed_in(self, family: Session, refresh_token: str) -> SignedIn:
-        access = self._tokens.issue(
+        return SignedIn(self._access(family), SecretStr(refresh_token))
+
+    def _access(self, family: Session) -> TokenView:
+        token = self._tokens.issue(
             account_id=family.account_id,
             session_id=family.id,
             authenticated_at=family.authenticated_at,
             methods=family.methods,
         )
-        return SignedIn(TokenView(access_token=access, expires_in=LIFETIME_SECONDS), SecretStr(refresh_token))
+        return TokenView(access_token=token, expires_in=LIFETIME_SECONDS)
 
 
 async def end(session: AsyncSession, session_id: str, now: datetime, reason: str) -> None:
