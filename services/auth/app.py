@@ -21,6 +21,9 @@ from services.auth.second_factor.endpoints import router as second_factor
 from services.auth.second_factor.enrolment import Enrolment
 from services.auth.second_factor.sealing import Sealing
 from services.auth.second_factor.service import SecondFactors
+from services.auth.secret_scanning.endpoints import router as secret_scanning
+from services.auth.secret_scanning.service import SecretScanning
+from services.auth.secret_scanning.signature import ScannerKeys
 from services.auth.sessions.endpoints import router as sessions
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
@@ -38,6 +41,7 @@ ROUTERS = (
     deletion,
     invitations,
     api_keys,
+    secret_scanning,
     audit_log,
     authority,
 )
@@ -79,6 +83,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         settings.api_key_pepper,
     )
     sessions = Sessions(database, hasher, tokens, clock, settings.api_key_pepper, factors)
+    keys = KeyHasher(settings.api_key_pepper)
     return ApiResources(
         settings=settings,
         database=database,
@@ -88,5 +93,8 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         links=MailLinkVerifier(settings.mail_public_key_file, clock),
         sessions=sessions,
         enrolment=Enrolment(database, hasher, clock, factors, sessions),
-        keys=KeyHasher(settings.api_key_pepper),
+        keys=keys,
+        secret_scanning=SecretScanning(
+            database, clock, keys, ScannerKeys(settings.secret_scanning_keys_file)
+        ),
     )

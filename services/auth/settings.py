@@ -28,6 +28,9 @@ class ApiSettings(ServiceSettings):
     second_factor_previous_key: SecretStr | None = None
     """The one before, until every key has been used once and is sealed under the present one."""
 
+    secret_scanning_keys_file: Path | None = None
+    """Public keys of who may report leaked API keys, as GitHub publishes its own; without it nobody may."""
+
     allow_test_domain: bool = False
     """Accept addresses under `.test` (RFC 6761), which no real mail system uses."""
 

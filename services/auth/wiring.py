@@ -13,6 +13,7 @@ from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
 from services.auth.passwords import PasswordHasher
 from services.auth.ports import Mailer
 from services.auth.second_factor.enrolment import Enrolment
+from services.auth.secret_scanning.service import SecretScanning
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
 from shared.clock import Clock
@@ -30,6 +31,7 @@ class ApiResources:
     sessions: Sessions
     enrolment: Enrolment
     keys: KeyHasher
+    secret_scanning: SecretScanning
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,9 @@ def unverified(token: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def staged(database: ServiceDatabase, trust: Trust, directory: Path) -> AsyncIterator[Stage]:
+async def staged(
+    database: ServiceDatabase, trust: Trust, directory: Path, **fields: Any
+) -> AsyncIterator[Stage]:
     clock = FixedClock(datetime.now(UTC))
     access, mail_key = generate_private_pem(), generate_private_pem()
     (directory / "access.pem").write_bytes(access)
@@ -176,6 +178,7 @@ async def staged(database: ServiceDatabase, trust: Trust, directory: Path) -> As
         second_factor_key="factor" * 8,
         allow_test_domain=True,
         public_url="https://sendchief.test",
+        **fields,
     )
     app_database = Database(database.app_url, pool_size=15)
     worker_database = Database(database.worker_url)

@@ -69,6 +69,23 @@ KINDS: Final[tuple[Kind, ...]] = (
     ),
     Kind("already_registered", "account", "A sign-up with an address that has an account", mails.already_registered),
     Kind("invitation", "account", "An invitation to a workspace", mails.invitation, row=linked.of_invitation),
+    Kind("role_changed", "security", "Your role in a workspace has changed", mails.role_changed),
+    Kind("membership_ended", "security", "You are no longer a member of a workspace", mails.membership_ended),
+    Kind(
+        "members_changed", "security", "Somebody joined or left your workspace, or has another role",
+        mails.members_changed, to=("owner",),
+        on_audit=(
+            "auth.invitation.accepted", "auth.member.role_changed", "auth.member.removed", "auth.member.left",
+        ),
+    ),
+    Kind(
+        "api_key_made", "security", "An API key was made",
+        mails.api_key_made, to=("owner", "actor"), on_audit=("auth.api_key.created", "auth.api_key.rotated"),
+    ),
+    Kind(
+        "api_key_leaked", "security", "An API key was found in public and revoked",
+        mails.api_key_leaked, to=IN_CHARGE, on_audit=("auth.api_key.leaked",),
+    ),
     Kind(
         "server_ready", "servers", "A server is ready",
         mails.server_ready, to=IN_CHARGE, on=Fact(ServerReady, "server_id"),

@@ -47,6 +47,68 @@ def invitation(about: About) -> Letter:
     )
 
 
+# -- who may do what in a workspace ------------------------------------------------------------------------------
+
+_NOT_YOU = "If you did not expect this, speak to the other owners and look at the workspace's audit log."
+
+
+def role_changed(about: About) -> Letter:
+    before, after = about.data["before"], about.data["after"]
+    return Letter(
+        f"Your role in {about.workspace}",
+        (
+            f"In the workspace {about.workspace} you are {after.capitalize()} now; you were {before.capitalize()}.",
+            "What you may do has changed with it, and so has what the API keys that you made may do.",
+        ),
+    )
+
+
+def membership_ended(about: About) -> Letter:
+    return Letter(
+        f"You have left {about.workspace}",
+        (
+            f"You are no longer a member of the workspace {about.workspace}.",
+            "The API keys that you made there are revoked, and so are your invitations that nobody had accepted yet.",
+        ),
+    )
+
+
+def members_changed(about: About) -> Letter:
+    after = about.data.get("after")
+    if after is not None:
+        what = f"A member who was {about.data['before'].capitalize()} is {after.capitalize()} now."
+    elif "account_id" in about.data:
+        what = f"Somebody who was {about.data['role'].capitalize()} is no longer a member."
+    else:
+        what = f"Somebody has accepted an invitation and is {about.data['role'].capitalize()} now."
+    return Letter(f"Members of {about.workspace}", (what, _NOT_YOU))
+
+
+def api_key_made(about: About) -> Letter:
+    name, prefix = about.data["name"], about.data["prefix"]
+    return Letter(
+        f"A new API key in {about.workspace}",
+        (
+            f"The API key {name} ({prefix}…) was made in the workspace {about.workspace}.",
+            f"{_NOT_YOU} The key can be revoked there at any time.",
+        ),
+    )
+
+
+def api_key_leaked(about: About) -> Letter:
+    name, prefix, url = about.data["name"], about.data["prefix"], about.data["url"]
+    return Letter(
+        f"API key {name} was found in public",
+        (
+            f"The API key {name} ({prefix}…) of the workspace {about.workspace} was found in public and has been "
+            "revoked. Whatever used it is refused now.",
+            f"It was found here: {url or 'the scanner did not say where'}",
+            "Make a new key for the program that used it, keep it out of the code, and look through the audit log for "
+            "what was done with the old one.",
+        ),
+    )
+
+
 # -- the life of a server ----------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from services.auth.api_keys import repository as api_keys
 from services.auth.errors import AlreadyOwner, LastOwner
 from services.auth.invitations import repository as invitations
 from services.auth.models import Account, Member
+from services.auth.notifications import repository as mail
 from services.auth.workspaces import repository
 from services.auth.workspaces.roles import check_reach, require_owner
 from services.auth.workspaces.schemas import MemberView, Role, TransferOwnership
@@ -112,6 +113,7 @@ async def _set_role(
         await invitations.revoke_made_by(session, member.workspace_id, member.account_id, clock.now())
     await session.flush()
     await stream.membership_changed(session, member.workspace_id, member.account_id, role)
+    _tell(session, clock, "role_changed", member, before=before, after=role)
     await audit.record(
         session,
         workspace_id=member.workspace_id,
@@ -134,6 +136,7 @@ async def _take_out(
     await session.delete(member)
     await session.flush()
     await stream.membership_changed(session, workspace_id, account_id, None)
+    _tell(session, clock, "membership_ended", member)
     await audit.record(
         session,
         workspace_id=workspace_id,
@@ -141,6 +144,18 @@ async def _take_out(
         action=action,
         target=member.id,
         data={"account_id": account_id, "role": member.role},
+    )
+
+
+def _tell(session: AsyncSession, clock: Clock, kind: str, member: Member, **data: str) -> None:
+    """The person himself; the owners hear of it by its audit row."""
+    mail.enqueue(
+        session,
+        kind,
+        member.id,
+        now=clock.now(),
+        account_id=member.account_id,
+        data={"workspace_id": member.workspace_id, **data},
     )
 
 

@@ -10,7 +10,7 @@ from services.provisioner.billing import service
 from services.provisioner.billing.schemas import WebhookTaken
 from services.provisioner.wiring import Wired
 from shared.web import SessionDep, public
-from shared.web.signed_body import SIGNED_JSON
+from shared.web.signed_body import SIGNED_JSON, read_bounded
 
 router = APIRouter(tags=["Billing"])
 
@@ -23,7 +23,7 @@ async def stripe_webhook(
     signature: Annotated[str | None, Header(alias="Stripe-Signature", max_length=2048)] = None,
 ) -> WebhookTaken:
     """Takes a signed event of Stripe. The same event twice changes nothing."""
-    body = await service.read_bounded(request.stream())
+    body = await read_bounded(request.stream())
     return await service.take(
         session, body, signature, wired.settings.stripe_webhook_secret, wired.clock.now()
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 
 from pydantic import SecretStr, ValidationError
@@ -16,37 +15,14 @@ from services.provisioner.ports import BillingPort, PaymentSubscription
 from services.provisioner.servers import service as servers
 from shared import audit
 from shared.db.database import Database
-from shared.errors import DomainError
 from shared.observability.logging import get_logger
+from shared.web.signed_body import BadSignature
 
-MAX_BODY = 1024 * 1024
 INVOICE_PAID = "invoice.paid"
 SUBSCRIPTION_EVENTS = frozenset({"customer.subscription.updated", "customer.subscription.deleted"})
 STATUS_OF = {"past_due": "past_due", "unpaid": "past_due", "canceled": "ended", "incomplete_expired": "ended"}
 
 _log = get_logger("billing")
-
-
-class BadSignature(DomainError):
-    status = 400
-    code = "bad_signature"
-    title = "The signature does not fit"
-
-
-class TooLarge(DomainError):
-    status = 413
-    code = "too_large"
-    title = "The request is too large"
-
-
-async def read_bounded(stream: AsyncIterator[bytes]) -> bytes:
-    """The raw body, byte for byte as it was signed. Raises TooLarge."""
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge
-    return bytes(body)
 
 
 async def take(
