@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import uvicorn
 import uvloop
 
@@ -10,8 +12,11 @@ from gateway.settings import GatewaySettings
 from shared.observability.logging import configure_logging
 from shared.web.serve import listen
 
+STARTUP_FAILURE = 3
 
-async def serve(settings: GatewaySettings) -> None:
+
+async def serve(settings: GatewaySettings) -> bool:
+    """Whether it started at all."""
     listener = listen(settings.socket, settings.socket_mode)
     config = uvicorn.Config(
         Gateway(settings),
@@ -26,17 +31,20 @@ async def serve(settings: GatewaySettings) -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_keep_alive=75,
     )
+    server = uvicorn.Server(config)
     try:
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
     finally:
         listener.close()
         settings.socket.unlink(missing_ok=True)
+    return server.started
 
 
 def main() -> None:
     settings = GatewaySettings()
     configure_logging("gateway", settings.log_level)
-    uvloop.run(serve(settings))
+    if not uvloop.run(serve(settings)):
+        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

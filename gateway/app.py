@@ -38,6 +38,7 @@ SEQUENCE = Gauge(
     "sc_gateway_authority_sequence", "Number of the last change of authority that is in effect here"
 )
 DOCUMENT_REFRESH_SECONDS = 60.0
+START_CHECK_SECONDS = 10.0
 _log = get_logger("access")
 
 
@@ -97,6 +98,14 @@ class Gateway:
             settled = await self.documentation.check()
             await pause(self._stop, DOCUMENT_REFRESH_SECONDS if settled else 2.0)
 
+    async def _contradicted(self) -> bool:
+        """Whether a service that answers now has other routes than the table. One that is away is asked later, and
+        a contradiction seen then keeps this gateway from becoming ready."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_CHECK_SECONDS):
+                await self.documentation.check()
+        return bool(self.documentation.contradictions)
+
     # -- ASGI ----------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,6 +118,10 @@ class Gateway:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        if await self._contradicted():
+            await self.upstreams.aclose()
+            await send({"type": "lifespan.startup.failed", "message": "the route table is not the services'"})
+            return
         await self.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -36,7 +36,9 @@ class HtmlPage:
 
 
 class Documentation:
-    """`state` is `ok` once every service's routes were seen to agree with the table.
+    """`state` is `ok` once every service's routes were seen to agree with the table, and `failed` when one was seen to
+    contradict it before that. Afterwards a contradiction is logged only: while services are being replaced, one may
+    be ahead of a gateway that runs. `contradictions` are those of the last look.
 
     `declared` is what the request filter knows of each route. A service that cannot be asked keeps the document that
     it had; what it says anew counts within a minute.
@@ -53,6 +55,7 @@ class Documentation:
         self.declared: dict[tuple[str, str], Declaration] = {}
         self.document: Document = merge(table, {}, "/")
         self.state = "pending"
+        self.contradictions: list[str] = []
 
     async def load(self) -> dict[str, Document]:
         """Fetches what is older than a minute. Raises ServiceDown when a service did not answer; what the others said
@@ -74,18 +77,20 @@ class Documentation:
 
     async def check(self) -> bool:
         """Whether table and services agree; False while a service cannot be asked."""
+        complete = True
         try:
-            documents = await self.load()
+            await self.load()
         except ServiceDown as error:
             _log.info("documents incomplete", reason=error.reason)
-            return False
-        if not documents and self.state != "pending":
-            return self.state == "ok"
-        found = disagreements(self._table, documents)
-        for line in found:
+            complete = False
+        self.contradictions = disagreements(self._table, self._documents)
+        for line in self.contradictions:
             _log.error("the route table and a service disagree", detail=line)
-        self.state = "failed" if found else "ok"
-        return not found
+        if self.contradictions:
+            self.state = "ok" if self.state == "ok" else "failed"
+        elif complete:
+            self.state = "ok"
+        return complete and not self.contradictions
 
     def page(self) -> HtmlPage:
         style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

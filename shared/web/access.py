@@ -23,7 +23,7 @@ KIT_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 
 class MissingAccessRule(RuntimeError):
-    """A route declares no access rule, more than one, or one that contradicts its path."""
+    """A route declares no access rule, more than one, or one against its path; or it is not in the document."""
 
 
 def _current(request: Request) -> Identity | None:
@@ -140,6 +140,10 @@ def check_routes(app: FastAPI, service: str) -> None:
             continue
         if not isinstance(context.original_route, APIRoute):
             raise MissingAccessRule(f"{path}: only API routes can carry an access rule")
+        if not context.include_in_schema:
+            raise MissingAccessRule(
+                f"{path}: it is hidden from the OpenAPI document, so nobody could check it"
+            )
         rules = [item.call for item in context.dependant.dependencies if isinstance(item.call, AccessRule)]
         if len(rules) != 1:
             raise MissingAccessRule(f"{path}: {len(rules)} access rules, exactly one is needed")

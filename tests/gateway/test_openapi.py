@@ -149,3 +149,21 @@ async def test_a_service_that_is_away_leaves_the_check_open_and_a_contradiction_
     down = False
     assert await documentation.check() is False
     assert documentation.state == "failed"
+
+
+async def test_a_gateway_that_has_agreed_stays_ready_while_a_service_is_being_replaced(
+    documents: dict[str, Any],
+) -> None:
+    now = 0.0
+    served = copy.deepcopy(documents)
+
+    async def fetch(service: str, path: str) -> Any:
+        return served[service]
+
+    documentation = Documentation(TABLE, fetch, lambda: now)
+    assert await documentation.check() is True
+    served["auth"]["paths"]["/v1/newer"] = {"get": {}}
+    now = 61.0
+    assert await documentation.check() is False
+    assert documentation.contradictions == ["GET /v1/newer of auth is not in the table"]
+    assert documentation.state == "ok"
