@@ -1,7 +1,9 @@
 """One keep-alive HTTP/1.1 connection to a service: asyncio.Protocol and httptools, streaming both ways.
 
 What is read ahead of the reader is bounded (reading pauses), what is written ahead of the service too (`drain`).
-A connection is used again only if the answer was complete and nothing came after it.
+A connection is used again only if the answer was complete and nothing came after it. An answer that names another
+request's id, or none on a connection that served one before, belongs to somebody else and is refused: a service that
+once answered twice would otherwise give every later caller his predecessor's answer.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ HIGH_WATER: Final = 256 * 1024
 LOW_WATER: Final = 64 * 1024
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 100
-_BODYLESS = frozenset({204, 304})
+NEVER: Final = float("inf")
+_BODYLESS: Final = frozenset({204, 304})
 
 
 class UpstreamError(Exception):
@@ -29,25 +32,28 @@ class UpstreamError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """Made by the event loop; one request at a time."""
+    """Made by the event loop; one request at a time. Whoever holds it calls `expire` when `deadline` has passed."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.idle_since = 0.0
+        self.deadline = NEVER
+        """By the loop's clock: until when something has to come from the service. `NEVER` while nobody waits."""
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
         self._lost = False
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._waiter: asyncio.Future[None] | None = None
         self._busy = False
         self._spent = False
-        self._reset()
+        self._reset(None)
 
-    def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+    def _reset(self, request_id: bytes | None) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self._request_id = request_id
         self._header_bytes = 0
         self._head_done = False
         self._complete = False
@@ -61,9 +67,10 @@ class Connection(asyncio.Protocol):
 
     # -- the request side ----------------------------------------------------------------------------------
 
-    def start(self, head: bytes) -> None:
-        """Begins a request with its head (and body, if it is at hand)."""
-        self._reset()
+    def start(self, head: bytes, request_id: bytes | None = None) -> None:
+        """Begins a request with its head (and body, if it is at hand). With `request_id` the answer has to echo
+        it."""
+        self._reset(request_id)
         self._busy = True
         self.requests += 1
         self.write(head)
@@ -78,22 +85,31 @@ class Connection(asyncio.Protocol):
 
     # -- the answer side -----------------------------------------------------------------------------------
 
-    async def head(self) -> None:
+    async def head(self, seconds: float) -> None:
         """Waits for status and headers of the final answer. Raises UpstreamError."""
         while True:
-            self._raise_failure()
+            if self._failure is not None:
+                raise UpstreamError(self._failure, answered=self._seen)
             if self._head_done:
                 return
-            await self._wait()
+            await self._wait(seconds)
 
-    async def read(self) -> bytes:
+    async def read(self, seconds: float) -> bytes:
         """The next piece of the body; empty at its end. Raises UpstreamError when it breaks off."""
         while not self._chunks:
             if self._complete:
                 return b""
-            self._raise_failure()
-            await self._wait()
-        piece = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+            if self._failure is not None:
+                raise UpstreamError(self._failure, answered=True)
+            await self._wait(seconds)
+        return self._take()
+
+    def whole(self) -> bytes | None:
+        """The whole body if all of it has come already, else None."""
+        return self._take() if self._complete else None
+
+    def _take(self) -> bytes:
+        piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
         if self._paused and self._transport is not None and not self._lost:
@@ -101,14 +117,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return piece
 
+    def wait_at_most(self, seconds: float) -> None:
+        """Changes how long the one who waits now will wait, from now on."""
+        self.deadline = self._loop.time() + seconds
+
     @property
     def at_end(self) -> bool:
         """Whether the whole body has been received and handed out."""
         return self._complete and not self._chunks
-
-    @property
-    def answered(self) -> bool:
-        return self._seen
 
     def use_no_more(self) -> None:
         """After this answer the connection is closed: the request on it was not sent to its end."""
@@ -119,11 +135,11 @@ class Connection(asyncio.Protocol):
         self._busy = False
         usable = (
             self._complete
+            and self._keep_alive
             and not self._lost
             and self._failure is None
             and not self._until_close
             and not self._spent
-            and self._keep_alive
         )
         if not usable:
             self.abort()
@@ -133,25 +149,27 @@ class Connection(asyncio.Protocol):
     def alive(self) -> bool:
         return not self._lost and self._transport is not None and not self._transport.is_closing()
 
+    def expire(self) -> None:
+        """The service was silent for too long."""
+        self._fail("no answer in time")
+
     def abort(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._lost:
             self._transport.abort()
         self._lost = True
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float) -> None:
+        self.deadline = self._loop.time() + seconds
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+            self.deadline = NEVER
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise UpstreamError(self._failure, answered=self._seen)
 
     def _fail(self, reason: str) -> None:
         self._failure = self._failure or reason
@@ -176,7 +194,7 @@ class Connection(asyncio.Protocol):
                 return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"not HTTP: {type(error).__name__}")
             return
         if self._failure is not None:
@@ -206,29 +224,46 @@ class Connection(asyncio.Protocol):
             self._failure = self._failure or "a second answer"
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_done:
-            return  # trailers are not passed on
-        self.headers.append((name.lower(), value))
-        if len(self.headers) > MAX_HEADERS or sum(map(len, self.headers[-1])) > MAX_HEADER_BYTES:
-            self._failure = self._failure or "too many headers"
+        if not self._head_done:  # trailers are not passed on
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._complete:
+            return  # of a second answer
         status = self._parser.get_status_code()
         if status < 200:
             self.headers.clear()
             return
         self.status = status
-        names = [name for name, _ in self.headers]
-        if names.count(b"content-length") > 1 or (
-            b"content-length" in names and b"transfer-encoding" in names
-        ):
-            self._failure = self._failure or "ambiguous length"
-            return
-        framed = b"content-length" in names or b"transfer-encoding" in names
-        self._until_close = not framed and status not in _BODYLESS
+        self._failure = self._failure or self._fault()
         self._head_done = True
 
+    def _fault(self) -> str | None:
+        """What is wrong with the head; notes how the body is framed."""
+        lengths = codings = 0
+        told: bytes | None = None
+        for name, value in self.headers:
+            if name == b"content-length":
+                lengths += 1
+            elif name == b"transfer-encoding":
+                codings += 1 if value.lower() == b"chunked" else 2
+            elif name == b"x-request-id":
+                told = value
+        self._until_close = not lengths and not codings and self.status not in _BODYLESS
+        if lengths + codings > 1:
+            return "ambiguous length"
+        if len(self.headers) > MAX_HEADERS or (
+            self._header_bytes > MAX_HEADER_BYTES
+            and sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES
+        ):
+            return "too many headers"
+        if self._request_id is not None and told != self._request_id and (told or self.requests > 1):
+            return "the answer to another request"
+        return None
+
     def on_body(self, body: bytes) -> None:
+        if self._complete:
+            return
         self._chunks.append(body)
         self._buffered += len(body)
         if self._buffered > HIGH_WATER and not self._paused and self._transport is not None:

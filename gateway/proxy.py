@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from gateway.connection import Connection, UpstreamError
-from gateway.pool import Pool, ServiceDown
-from gateway.replies import Headers, complete, public_headers
+from gateway.pool import Pool, PoolExhausted, ServiceDown
+from gateway.replies import SECURITY_HEADERS, Headers, public_headers
 from gateway.settings import GatewaySettings
 from shared.errors import DomainError
 
 RECHECK_SECONDS: Final = 1.0
 _REPEATABLE: Final = frozenset({"GET"})
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_CHUNKED: Final = b"chunked"
 BodyMessage = MutableMapping[str, Any]
+_NO_BODY: Final[BodyMessage] = {"type": "http.request"}
 
 
 class BodyTooLarge(DomainError):
@@ -35,52 +37,65 @@ class Broken(Exception):
     """The answer broke off after it had begun; nothing but hanging up tells the caller."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Exchange:
     """One request, ready to be sent on. `headers` are those for the service."""
 
     method: str
     target: bytes
     headers: list[tuple[bytes, bytes]]
+    has_body: bool
     content_length: int | None
-    request_id: str
+    request_id: bytes
     stream: bool
     cookies: bool
     extra: Headers
     allowed: Callable[[], bool]
     """Whether the caller may still have what he is being sent: asked each second while a stream goes on."""
+    begun: bool = False
+    """Whether anything has been sent to the caller."""
 
 
 class Proxy:
     """Forwards to one service."""
 
     def __init__(self, service: str, pool: Pool, settings: GatewaySettings) -> None:
-        self._service = service.encode()
+        self._host = b" HTTP/1.1\r\nhost: " + service.encode() + b"\r\n"
         self._pool = pool
         self._settings = settings
 
     async def forward(self, exchange: Exchange, receive: Receive, send: Send) -> int:
         """The status sent. Raises ServiceDown before anything was sent, BodyTooLarge, ClientGone, Broken."""
-        if not self._pool.breaker.admit():
+        breaker = self._pool.breaker
+        if not breaker.admit():
             raise ServiceDown("the circuit is open")
         settled = False
         try:
             connection = await self._answered(exchange, receive)
-            self._pool.breaker.succeeded()
+            breaker.succeeded()
             settled = True
+        except PoolExhausted:
+            raise
         except (ServiceDown, UpstreamError, TimeoutError) as error:
-            self._pool.breaker.failed()
+            breaker.failed()
             settled = True
-            reason = getattr(error, "reason", "no answer in time")
-            raise ServiceDown(reason) from error
+            raise ServiceDown(getattr(error, "reason", "no answer in time")) from error
         finally:
             if not settled:
-                self._pool.breaker.abandoned()
+                breaker.abandoned()
+        status = connection.status
+        body = None if exchange.stream else connection.whole()
+        if body is not None:
+            # All of it is at hand: the connection is free before the caller has taken a byte.
+            head = self._answer_head(connection, exchange)
+            self._pool.release(connection)
+            await _send_whole(head, body, exchange, send)
+            return status
         try:
             await self._answer(connection, exchange, receive, send)
         finally:
             self._pool.release(connection)
-        return connection.status
+        return status
 
     # -- request -------------------------------------------------------------------------------------------
 
@@ -90,56 +105,57 @@ class Proxy:
         An idle connection may have been closed by the service at this very moment. If no byte of an answer came,
         and the request has no body and changes nothing, it is sent once more on a fresh one.
         """
-        first = await receive()
-        if first["type"] == "http.disconnect":
-            raise ClientGone
-        connection = await self._pool.acquire()
+        first = _NO_BODY
+        if exchange.has_body:
+            first = await receive()
+            if first["type"] == "http.disconnect":
+                raise ClientGone
+        pool = self._pool
+        connection = pool.idle() or await pool.acquire()
         reused = connection.requests > 0
         try:
             return await self._ask(connection, exchange, first, receive)
         except UpstreamError as error:
-            if error.answered or not reused or exchange.method not in _REPEATABLE or first.get("body"):
+            repeatable = exchange.method in _REPEATABLE and not exchange.has_body
+            if error.answered or not reused or not repeatable:
                 raise
-        return await self._ask(await self._pool.acquire(fresh=True), exchange, first, receive)
+        return await self._ask(await pool.acquire(fresh=True), exchange, first, receive)
 
     async def _ask(
         self, connection: Connection, exchange: Exchange, first: BodyMessage, receive: Receive
     ) -> Connection:
-        pump: asyncio.Task[None] | None = None
         try:
             body, more = first.get("body", b""), first.get("more_body", False)
-            framing = _framing(exchange, body, more)
             self._check_size(len(body))
-            connection.start(
-                self._head(exchange, framing) + (_chunk(body) if framing == b"chunked" else body)
-            )
+            framing = _framing(exchange, body, more)
+            head = self._head(exchange, framing)
+            connection.start(head + _chunk(body) if framing == _CHUNKED else head + body, exchange.request_id)
             if more:
-                pump = asyncio.create_task(self._send_body(connection, len(body), framing, receive))
-            await self._await_head(connection, pump)
+                await self._pump(connection, len(body), framing, receive)
+            else:
+                await connection.head(self._settings.first_byte_seconds)
         except BaseException:
             self._pool.release(connection)
             raise
-        finally:
-            if pump is not None and not pump.done():
-                # An answer before the end of the body: the service has seen enough, the rest is not sent.
-                pump.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await pump
-                connection.use_no_more()
         return connection
 
-    async def _await_head(self, connection: Connection, pump: asyncio.Task[None] | None) -> None:
-        head = asyncio.ensure_future(connection.head())
+    async def _pump(self, connection: Connection, sent: int, framing: bytes, receive: Receive) -> None:
+        """Sends the rest of the body while waiting for the head of an answer, which may come before its end."""
+        pump = asyncio.create_task(self._send_body(connection, sent, framing, receive))
+        head = asyncio.create_task(connection.head(self._settings.total_seconds))
         try:
-            if pump is not None:
-                async with asyncio.timeout(self._settings.total_seconds):
-                    done, _ = await asyncio.wait({head, pump}, return_when=asyncio.FIRST_COMPLETED)
-                if head not in done:
-                    pump.result()
-            async with asyncio.timeout(self._settings.first_byte_seconds):
-                await head
+            await asyncio.wait({head, pump}, return_when=asyncio.FIRST_COMPLETED)
+            if not head.done():
+                pump.result()
+                connection.wait_at_most(self._settings.first_byte_seconds)
+            await head
         finally:
-            head.cancel()
+            if not pump.done():
+                # An answer before the end of the body: the service has seen enough, the rest is not sent.
+                connection.use_no_more()
+            for task in (head, pump):
+                task.cancel()
+            await asyncio.gather(head, pump, return_exceptions=True)
 
     async def _send_body(self, connection: Connection, sent: int, framing: bytes, receive: Receive) -> None:
         more = True
@@ -151,10 +167,10 @@ class Proxy:
             sent += len(body)
             self._check_size(sent)
             if body:
-                connection.write(_chunk(body) if framing == b"chunked" else body)
+                connection.write(_chunk(body) if framing == _CHUNKED else body)
                 async with asyncio.timeout(self._settings.idle_seconds):
                     await connection.drain()
-        if framing == b"chunked":
+        if framing == _CHUNKED:
             connection.write(b"0\r\n\r\n")
 
     def _check_size(self, size: int) -> None:
@@ -162,25 +178,32 @@ class Proxy:
             raise BodyTooLarge(f"A body may have {self._settings.max_body_bytes} bytes.")
 
     def _head(self, exchange: Exchange, framing: bytes) -> bytes:
-        lines = [exchange.method.encode() + b" " + exchange.target + b" HTTP/1.1", b"host: " + self._service]
-        lines += [name + b": " + value for name, value in exchange.headers]
-        if framing == b"chunked":
-            lines.append(b"transfer-encoding: chunked")
+        parts = [exchange.method.encode(), b" ", exchange.target, self._host]
+        for name, value in exchange.headers:
+            parts += (name, b": ", value, b"\r\n")
+        if framing == _CHUNKED:
+            parts.append(b"transfer-encoding: chunked\r\n")
         elif framing:
-            lines.append(b"content-length: " + framing)
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+            parts += (b"content-length: ", framing, b"\r\n")
+        parts.append(b"\r\n")
+        return b"".join(parts)
 
     # -- answer --------------------------------------------------------------------------------------------
 
+    def _answer_head(self, connection: Connection, exchange: Exchange) -> Message:
+        headers = public_headers(connection.headers, cookies=exchange.cookies)
+        headers += SECURITY_HEADERS
+        headers.append((b"x-request-id", exchange.request_id))
+        headers += exchange.extra
+        return {"type": "http.response.start", "status": connection.status, "headers": headers}
+
     async def _answer(self, connection: Connection, exchange: Exchange, receive: Receive, send: Send) -> None:
-        headers = complete(public_headers(connection.headers, cookies=exchange.cookies), exchange.request_id)
-        await send(
-            {"type": "http.response.start", "status": connection.status, "headers": headers + exchange.extra}
-        )
         over = asyncio.create_task(_over(receive, exchange.allowed)) if exchange.stream else None
         try:
             limit = None if exchange.stream else self._settings.total_seconds
             async with asyncio.timeout(limit):
+                exchange.begun = True
+                await send(self._answer_head(connection, exchange))
                 await self._copy(connection, exchange, send, over)
         except (UpstreamError, TimeoutError) as error:
             connection.abort()
@@ -208,21 +231,29 @@ class Proxy:
 
     async def _read(self, connection: Connection, over: asyncio.Task[None] | None) -> bytes:
         """The next piece. A stream ends as soon as it is over: by its caller, or by his rights."""
-        async with asyncio.timeout(self._settings.idle_seconds):
-            if over is None:
-                return await connection.read()
-            reading = asyncio.ensure_future(connection.read())
-            try:
-                await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
-                if not reading.done():
-                    connection.abort()
-                    over.result()
-                    return b""
-                return reading.result()
-            finally:
-                if not reading.done():
-                    reading.cancel()
-                    await asyncio.gather(reading, return_exceptions=True)
+        if over is None:
+            return await connection.read(self._settings.idle_seconds)
+        reading = asyncio.ensure_future(connection.read(self._settings.idle_seconds))
+        try:
+            await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                connection.abort()
+                over.result()
+                return b""
+            return reading.result()
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _send_whole(head: Message, body: bytes, exchange: Exchange, send: Send) -> None:
+    exchange.begun = True
+    try:
+        await send(head)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+    except OSError as error:
+        raise ClientGone from error
 
 
 async def _over(receive: Receive, allowed: Callable[[], bool]) -> None:
@@ -245,10 +276,10 @@ async def _disconnected(receive: Receive) -> None:
 def _framing(exchange: Exchange, body: bytes, more: bool) -> bytes:
     """The Content-Length to state, `chunked` when it is not known, or nothing for no body."""
     if not more:
-        return str(len(body)).encode() if body or exchange.method in ("POST", "PUT", "PATCH") else b""
+        return b"%d" % len(body) if body or exchange.method in _WITH_BODY else b""
     if exchange.content_length is not None:
-        return str(exchange.content_length).encode()
-    return b"chunked"
+        return b"%d" % exchange.content_length
+    return _CHUNKED
 
 
 def _chunk(body: bytes) -> bytes:

@@ -28,6 +28,7 @@ class Upstreams:
             for name in SERVICES
         }
         self.proxies = {name: Proxy(name, pool, settings) for name, pool in self.pools.items()}
+        self._silence = settings.first_byte_seconds
         self._auth = InternalClient(settings, "auth")
 
     async def document(self, service: str, path: str) -> Any:
@@ -38,9 +39,9 @@ class Upstreams:
             connection.start(
                 b"GET " + path.encode() + b" HTTP/1.1\r\nhost: " + service.encode() + b"\r\n\r\n"
             )
-            await connection.head()
+            await connection.head(self._silence)
             body = bytearray()
-            while piece := await connection.read():
+            while piece := await connection.read(self._silence):
                 body += piece
                 if len(body) > MAX_DOCUMENT:
                     raise ServiceDown("the document is too large")

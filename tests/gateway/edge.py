@@ -82,7 +82,7 @@ class Echo:
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"2"),
-            (b"x-request-id", b"inner"),
+            (b"x-request-id", dict(scope["headers"]).get(b"x-request-id", b"")),
             (b"server", b"secret/1.0"),
             (b"access-control-allow-origin", b"*"),
             (b"set-cookie", b"a=b"),
