@@ -79,7 +79,6 @@ def split(data: bytes, cuts: tuple[int, ...]) -> list[bytes]:
 
 @asynccontextmanager
 async def scripted(path: Path, scripts: dict[int, Script] | None = None) -> AsyncIterator[Upstream]:
-    path.unlink(missing_ok=True)
     upstream = Upstream(scripts if scripts is not None else {})
     server = await asyncio.start_unix_server(upstream, str(path), limit=1 << 20)
     try:
