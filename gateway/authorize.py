@@ -74,7 +74,7 @@ def decide(
     if principal is None:
         return Decision("unauthenticated")
     if route.access == "signed_in":
-        return ALLOW if principal.kind == "user" else Decision("forbidden")
+        return _fresh(route, principal, now) if principal.kind == "user" else Decision("forbidden")
     if role is None or workspace_id is None:
         return NOT_FOUND
     if principal.kind == "api_key" and principal.workspace_id != workspace_id:
@@ -83,8 +83,12 @@ def decide(
         return Decision("forbidden", route.permission)
     if principal.kind == "api_key":
         return _scope(route, principal)
+    return _fresh(route, principal, now)
+
+
+def _fresh(route: Route, person: Principal, now: int) -> Decision:
     if route.step_up is not None:
-        signed_in = principal.authenticated_at
+        signed_in = person.authenticated_at
         if signed_in is None or now - signed_in > route.step_up:
             return Decision("step_up_required", route.permission)
     return ALLOW

@@ -53,12 +53,10 @@ def _compare(route: Route, operation: Mapping[str, Any]) -> list[str]:
     if route.access == "workspace":
         if rule.get("permission") != route.permission:
             found.append(f"{name}: the table asks {route.permission}, the service {rule.get('permission')}")
-        if rule.get("step_up") != route.step_up:
-            found.append(
-                f"{name}: step-up {route.step_up} in the table, {rule.get('step_up')} in the service"
-            )
     elif not rule.get(route.access):
         found.append(f"{name}: the table says {route.access}, the service {rule or 'nothing'}")
+    if rule.get("step_up") != route.step_up:
+        found.append(f"{name}: step-up {route.step_up} in the table, {rule.get('step_up')} in the service")
     asks_key = any(
         parameter.get("in") == "header" and parameter.get("name", "").lower() == "idempotency-key"
         for parameter in operation.get("parameters", [])

@@ -13,6 +13,8 @@ from services.auth.api_keys.endpoints import router as api_keys
 from services.auth.api_keys.format import KeyHasher
 from services.auth.audit_log.endpoints import router as audit_log
 from services.auth.authority.endpoints import router as authority
+from services.auth.credentials.endpoints import router as credentials
+from services.auth.credentials.service import Credentials
 from services.auth.deletion.endpoints import router as deletion
 from services.auth.invitations.endpoints import router as invitations
 from services.auth.mail_links import MailLinkVerifier
@@ -24,6 +26,7 @@ from services.auth.second_factor.service import SecondFactors
 from services.auth.secret_scanning.endpoints import router as secret_scanning
 from services.auth.secret_scanning.service import SecretScanning
 from services.auth.secret_scanning.signature import ScannerKeys
+from services.auth.security_events.endpoints import router as security_events
 from services.auth.sessions.endpoints import router as sessions
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
@@ -37,6 +40,8 @@ ROUTERS = (
     accounts,
     sessions,
     second_factor,
+    credentials,
+    security_events,
     workspaces,
     deletion,
     invitations,
@@ -82,6 +87,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         clock,
         settings.api_key_pepper,
     )
+    links = MailLinkVerifier(settings.mail_public_key_file, clock)
     sessions = Sessions(database, hasher, tokens, clock, settings.api_key_pepper, factors)
     keys = KeyHasher(settings.api_key_pepper)
     return ApiResources(
@@ -90,8 +96,9 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         clock=clock,
         hasher=hasher,
         tokens=tokens,
-        links=MailLinkVerifier(settings.mail_public_key_file, clock),
+        links=links,
         sessions=sessions,
+        credentials=Credentials(database, hasher, sessions, factors, links, clock),
         enrolment=Enrolment(database, hasher, clock, factors, sessions),
         keys=keys,
         secret_scanning=SecretScanning(

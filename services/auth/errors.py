@@ -36,6 +36,11 @@ class SignInFailed(Unauthenticated):
     title = "E-mail address or password is wrong"
 
 
+class PasswordChangedMeanwhile(Conflict):
+    code = "password_changed_meanwhile"
+    title = "The password was changed by another request"
+
+
 class SignInDelayed(TooManyRequests):
     code = "sign_in_delayed"
     title = "Too many failed sign-ins"

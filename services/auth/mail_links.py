@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from services.auth.errors import LinkRefused
 from shared.clock import Clock
 from shared.identity import StrictVerifier, TokenRejected, TokenSigner, key_id
 
-Purpose = Literal["confirm+jwt", "invite+jwt"]
+Purpose = Literal["confirm+jwt", "invite+jwt", "reset+jwt", "email+jwt", "undo+jwt"]
 ISSUER: Final = "sendchief-mail"
 AUDIENCE: Final = "sendchief-mail-link"
 LONGEST: Final = timedelta(hours=72)
@@ -41,12 +41,12 @@ class MailLinkVerifier:
     def __init__(self, public_key_file: Path, clock: Clock) -> None:
         pem = public_key_file.read_bytes()
         keys = {key_id(ISSUER, pem): pem}
-        self._verifiers = {
+        self._verifiers: dict[Purpose, StrictVerifier] = {
             purpose: StrictVerifier(
                 keys, ISSUER, AUDIENCE, purpose,
                 max_lifetime=int(LONGEST.total_seconds()), strings=("sub", "jti"), clock=clock,
             )
-            for purpose in ("confirm+jwt", "invite+jwt")
+            for purpose in get_args(Purpose)
         }  # fmt: skip
 
     def verify(self, purpose: Purpose, token: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -39,6 +40,7 @@ class Account(Base):
     email: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)
+    password_changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     created_at: Mapped[datetime]
 
 
@@ -70,6 +72,9 @@ class Session(Base):
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None] = mapped_column(index=True)
     revoke_reason: Mapped[str | None] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(Text, server_default="")
+    network: Mapped[str] = mapped_column(Text, server_default="")
+    last_used_at: Mapped[datetime | None]
 
 
 class RefreshToken(Base):
@@ -85,13 +90,72 @@ class RefreshToken(Base):
 
 
 class SignInFailure(Base):
-    """Failed sign-ins of one key: keyed hash of an address, of a network, or of the pair."""
+    """Failed sign-ins of one key: keyed hash of an address, of a network, of the pair, of a known device."""
 
     __tablename__ = "sign_in_failure"
 
     key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     failures: Mapped[int]
     last_failed_at: Mapped[datetime]
+
+
+class SignInThrottle(Base):
+    """A leaky bucket in one value: when it will have run dry at its steady rate."""
+
+    __tablename__ = "sign_in_throttle"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    drained_at: Mapped[datetime]
+
+
+class PasswordReset(Base):
+    """A wish for a new password, for an address that may or may not have an account. The newest alone works."""
+
+    __tablename__ = "password_reset"
+    __table_args__ = (
+        Index("ix_password_reset_email", "email", "created_at"),
+        Index("uq_password_reset_open", "email", unique=True, postgresql_where=text("used_at is null")),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    email: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class EmailChange(Base):
+    """From one address to another: confirmed at the new one, and for a time to be undone from the old one.
+
+    `closed_at`: neither of its links works any more.
+    """
+
+    __tablename__ = "email_change"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    old_email: Mapped[str] = mapped_column(Text)
+    new_email: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    undo_expires_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+
+
+class SecurityEvent(Base):
+    """What happened to a person's own account: his record, behind row-level security by account."""
+
+    __tablename__ = "security_event"
+    __table_args__ = (Index("ix_security_event_page", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(Text)
+    network: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
 
 
 class SecondFactor(Base):

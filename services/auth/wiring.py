@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from services.auth.access_tokens import AccessTokens
 from services.auth.api_keys.format import KeyHasher
+from services.auth.credentials.service import Credentials
 from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
 from services.auth.passwords import PasswordHasher
 from services.auth.ports import Mailer
@@ -29,6 +30,7 @@ class ApiResources:
     tokens: AccessTokens
     links: MailLinkVerifier
     sessions: Sessions
+    credentials: Credentials
     enrolment: Enrolment
     keys: KeyHasher
     secret_scanning: SecretScanning

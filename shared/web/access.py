@@ -2,7 +2,7 @@
 
 dependencies=[requires("servers.read")]               a permission in the workspace of the path
 dependencies=[requires("exports.create", step_up=300)] … and a sign-in at most 300 seconds ago
-dependencies=[signed_in()]                             any signed-in user, no workspace
+dependencies=[signed_in()]                             any signed-in user, no workspace (also with step_up)
 dependencies=[public()]                                everybody
 dependencies=[internal("provisioner")]                 this service's own token, under /internal/ only
 """
@@ -82,7 +82,10 @@ class SignedIn(AccessRule):
             _check_age(identity, self.step_up)
 
     def describe(self) -> dict[str, Any]:
-        return {"signed_in": True}
+        rule: dict[str, Any] = {"signed_in": True}
+        if self.step_up is not None:
+            rule["step_up"] = self.step_up
+        return rule
 
 
 class Public(AccessRule):

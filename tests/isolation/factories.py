@@ -127,6 +127,19 @@ async def api_key(world: World, one: Customer) -> Made:
     return Made(identifier)
 
 
+async def session(world: World, one: Customer) -> Made:
+    row = _models("auth").Session(
+        id=new_id("ses"),
+        account_id=one.account_id,
+        created_at=NOW,
+        authenticated_at=NOW,
+        idle_expires_at=LATER,
+        expires_at=LATER,
+    )
+    await world.add("auth", row)
+    return Made(row.id)
+
+
 async def ended_workspace(world: World, one: Customer) -> Made:
     row = _models("auth").Deletion(
         workspace_id=new_id("ws"), workspace_name="ended", requested_by=one.account_id, requested_at=NOW
@@ -344,6 +357,7 @@ FACTORIES: dict[tuple[str, str], Factory] = {
     ("auth", "member_id"): member,
     ("auth", "invitation_id"): invitation,
     ("auth", "key_id"): api_key,
+    ("auth", "session_id"): session,
     ("auth", "ended_workspace_id"): ended_workspace,
     ("vault", "mailbox_id"): secret_mailbox,
     ("vault", "export_id"): export,
@@ -357,6 +371,7 @@ FACTORIES: dict[tuple[str, str], Factory] = {
     ("reputation", "server_id"): watched_server,
 }
 PREFIXES = {
+    "session_id": "ses",
     "workspace_id": "ws", "ended_workspace_id": "ws", "member_id": "mem", "invitation_id": "inv", "key_id": "key",
     "mailbox_id": "mbx", "export_id": "exp", "subscription_id": "sub", "server_id": "srv", "job_id": "job",
     "domain_id": "dom", "zone_id": "zon", "provider_token_id": "ptk", "plan_id": "pln", "token_id": "ptk",

@@ -20,7 +20,19 @@ async function use() {
     await post("/v1/auth/confirm", { token });
     return "Your address is confirmed. You can sign in now.";
   }
+  if (form.id === "email") {
+    await post("/v1/auth/email-change/confirm", { token });
+    return "Your new address is confirmed.";
+  }
   const { email, password } = Object.fromEntries(new FormData(form));
+  if (form.id === "reset") {
+    await post("/v1/auth/password-reset/complete", { token, password });
+    return "Your password is set. You can sign in now.";
+  }
+  if (form.id === "email-undo") {
+    await post("/v1/auth/email-change/undo", { token, password });
+    return "Your account is back at this address, with the new password.";
+  }
   const session = await post("/v1/auth/sessions", { email, password });
   await post("/v1/invitations/accept", { token }, session.access_token);
   return "You are a member now.";

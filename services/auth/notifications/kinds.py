@@ -19,7 +19,7 @@ from typing import Final, Literal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Notification
-from services.auth.notifications import linked, mails
+from services.auth.notifications import account_mails, linked, mails
 from services.auth.notifications.letter import About, Letter
 from shared.contracts.envelope import EventData
 from shared.contracts.provisioner_events import ServerReady, SubscriptionActivated
@@ -68,6 +68,16 @@ KINDS: Final[tuple[Kind, ...]] = (
         mails.confirm_address, row=linked.of_signup,
     ),
     Kind("already_registered", "account", "A sign-up with an address that has an account", mails.already_registered),
+    Kind(
+        "password_reset_link", "account", "The link that sets a new password",
+        account_mails.password_reset_link, row=linked.of_password_reset,
+    ),
+    Kind("password_changed", "security", "The password was changed", account_mails.password_changed),
+    Kind("password_reset", "security", "The password was set by a link", account_mails.password_reset),
+    Kind(
+        "refresh_token_reused", "security", "A session was used from two places",
+        account_mails.refresh_token_reused,
+    ),
     Kind("invitation", "account", "An invitation to a workspace", mails.invitation, row=linked.of_invitation),
     Kind("role_changed", "security", "Your role in a workspace has changed", mails.role_changed),
     Kind("membership_ended", "security", "You are no longer a member of a workspace", mails.membership_ended),

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.mail_links import MailLinkSigner
-from services.auth.models import Account, Invitation, Notification, Signup, Workspace
+from services.auth.models import Account, Invitation, Notification, PasswordReset, Signup, Workspace
 from services.auth.notifications.letter import About
 
 
@@ -65,3 +65,19 @@ async def of_invitation(session: AsyncSession, sending: Sending, mail: Notificat
     link = f"{sending.public_url}/invitation#token={token}"
     about = About(workspace=workspace, link=link, data={"inviter": inviter or "", "role": row.role})
     return Addressed(row.email, about)
+
+
+async def of_password_reset(session: AsyncSession, sending: Sending, mail: Notification) -> Addressed | None:
+    """Here, and not when it was asked for, it comes out whether the address has an account."""
+    reset = await session.get(PasswordReset, mail.reference)
+    if reset is None or reset.used_at is not None or reset.expires_at <= sending.now:
+        return None
+    account = (
+        await session.execute(select(Account).where(Account.email == reset.email))
+    ).scalar_one_or_none()
+    if account is None:
+        return None
+    token = sending.links.sign("reset+jwt", reset.id, expires_at=reset.expires_at)
+    return Addressed(
+        account.email, About(name=account.name, link=f"{sending.public_url}/reset#token={token}")
+    )

@@ -55,7 +55,7 @@ class Enrolment:
         """A key that waits for its first code. Raises SecondFactorOn."""
         if (await self.view(person.subject)).state == "on":
             raise SecondFactorOn(next_action="Turn it off first, to use another authenticator.")
-        proof = await self._sessions.reauthenticate(person.subject, password, None, person.client_ip)
+        proof = await self._sessions.reauthenticate(person.subject, password, None)
         key = totp.new_key()
         async with self._database.transaction(account_id=person.subject) as session:
             account = await repository.lock_account(session, person.subject, exclusive=True)
@@ -95,7 +95,7 @@ class Enrolment:
     async def replace_recovery_codes(
         self, person: Identity, password: SecretStr, code: SecretStr | None
     ) -> RecoveryCodes:
-        proof = await self._sessions.reauthenticate(person.subject, password, code, person.client_ip)
+        proof = await self._sessions.reauthenticate(person.subject, password, code)
         codes, hashes = await self._new_codes()
         async with self._database.transaction(account_id=person.subject) as session:
             await self._redeem(session, person, proof)
@@ -104,7 +104,7 @@ class Enrolment:
         return codes
 
     async def turn_off(self, person: Identity, password: SecretStr, code: SecretStr | None) -> None:
-        proof = await self._sessions.reauthenticate(person.subject, password, code, person.client_ip)
+        proof = await self._sessions.reauthenticate(person.subject, password, code)
         async with self._database.transaction(account_id=person.subject) as session:
             await self._redeem(session, person, proof)
             await repository.forget(session, person.subject)

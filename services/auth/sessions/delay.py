@@ -61,6 +61,11 @@ def code_key(pepper: bytes, account_id: str) -> bytes:
     return _hash(pepper, f"code|{account_id}")
 
 
+def reauthentication_key(pepper: bytes, account_id: str) -> bytes:
+    """Wrong passwords of somebody who holds a session already: who stole it shall not guess on."""
+    return _hash(pepper, f"reauthentication|{account_id}")
+
+
 def wait_seconds(rule: Rule, failures: int, last_failed_at: datetime, now: datetime) -> int:
     """Whole seconds until the next try is allowed; 0 when it is now. Never more than the rule's longest delay,
     whatever another machine's clock wrote."""

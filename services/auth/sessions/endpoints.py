@@ -1,4 +1,4 @@
-"""Sign-in, refresh, sign-out, and the keys that access tokens are signed with."""
+"""Sign-in, refresh, sign-out, the list of sessions, and the keys that access tokens are signed with."""
 
 from __future__ import annotations
 
@@ -6,28 +6,38 @@ from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Header, Request, Response
 
+from services.auth.client import ClientDep
 from services.auth.errors import CrossSiteRequest, SessionEnded
-from services.auth.sessions.schemas import JsonWebKeySet, Reauthentication, SignInRequest, TokenView
-from services.auth.sessions.service import SignedIn, end
+from services.auth.sessions import service
+from services.auth.sessions.schemas import (
+    EndedSessions,
+    JsonWebKeySet,
+    Reauthentication,
+    SessionView,
+    SignInRequest,
+    TokenView,
+)
+from services.auth.sessions.service import SignedIn
 from services.auth.wiring import Wired
-from shared.web.access import IdentityDep, OptionalIdentityDep, public, signed_in
+from shared.ids import SessionId
+from shared.web.access import IdentityDep, public, signed_in
+from shared.web.pagination import Page, PageDep
 from shared.web.session import SessionDep
 
 router = APIRouter(tags=["Sessions"])
 COOKIE = "__Host-sc_rt"
 COOKIE_SECONDS = 30 * 24 * 3600
+FRESH_SECONDS = 900
+"""Who ends other sessions has shown his password at most so long ago (OWASP ASVS 5.0, 7.5.2)."""
 
 
 @router.post("/v1/auth/sessions", status_code=201, dependencies=[public()])
-async def sign_in(
-    request: SignInRequest, response: Response, identity: OptionalIdentityDep, wired: Wired
-) -> TokenView:
+async def sign_in(request: SignInRequest, response: Response, client: ClientDep, wired: Wired) -> TokenView:
     """Signs in. The access token lives ten minutes; the refresh token is in the cookie `__Host-sc_rt`.
 
     With a second factor the answer to the password alone is 401 `second_factor_required`: send it again with `code`.
     """
-    client_ip = identity.client_ip if identity else None
-    signed = await wired.sessions.sign_in(request.email, request.password, client_ip, request.code)
+    signed = await wired.sessions.sign_in(request.email, request.password, client, request.code)
     return _answer(response, signed)
 
 
@@ -35,6 +45,7 @@ async def sign_in(
 async def refresh(
     request: Request,
     response: Response,
+    client: ClientDep,
     wired: Wired,
     token: Annotated[str | None, Cookie(alias=COOKIE, max_length=128)] = None,
     marker: Annotated[str | None, Header(alias="X-SC-CSRF", description="Must be 1")] = None,
@@ -47,7 +58,7 @@ async def refresh(
     _require_same_site(request, wired.settings.public_url, marker)
     if token is None:
         raise SessionEnded(next_action="Sign in.")
-    return _answer(response, await wired.sessions.refresh(token))
+    return _answer(response, await wired.sessions.refresh(token, client))
 
 
 @router.post("/v1/auth/sessions/current/step-up", dependencies=[signed_in()])
@@ -60,7 +71,7 @@ async def step_up(
     """
     response.headers["Cache-Control"] = "no-store"
     return await wired.sessions.step_up(
-        identity.subject, identity.session_id or "", request.password, request.code, identity.client_ip
+        identity.subject, identity.session_id or "", request.password, request.code
     )
 
 
@@ -68,10 +79,42 @@ async def step_up(
 async def sign_out(identity: IdentityDep, session: SessionDep, wired: Wired) -> Response:
     """Ends the session: the refresh token is dead, and so is the access token, within a second."""
     if identity.session_id is not None:
-        await end(session, identity.session_id, wired.clock.now(), "signed out")
+        await service.end(session, identity.session_id, wired.clock.now(), "signed out")
     response = Response(status_code=204, headers={"Clear-Site-Data": '"cookies", "storage"'})
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return response
+
+
+@router.get("/v1/auth/sessions", dependencies=[signed_in()])
+async def list_sessions(
+    identity: IdentityDep, session: SessionDep, page: PageDep, wired: Wired
+) -> Page[SessionView]:
+    """Where the person is signed in: kind of device, network, when, and which one is asking."""
+    return await service.page(session, identity.subject, identity.session_id, wired.clock.now(), page)
+
+
+@router.delete("/v1/auth/sessions", dependencies=[signed_in(step_up=FRESH_SECONDS)])
+async def end_other_sessions(
+    identity: IdentityDep, session: SessionDep, client: ClientDep, wired: Wired
+) -> EndedSessions:
+    """Ends all sessions of the person but the one that asks."""
+    ended = await service.end_others(
+        session, identity.subject, identity.session_id, client=client, now=wired.clock.now()
+    )
+    return EndedSessions(ended=ended)
+
+
+@router.delete(
+    "/v1/auth/sessions/{session_id}",
+    status_code=204,
+    dependencies=[signed_in(step_up=FRESH_SECONDS)],
+)
+async def end_session(
+    session_id: SessionId, identity: IdentityDep, session: SessionDep, client: ClientDep, wired: Wired
+) -> Response:
+    """Ends one session of the person. Its refresh token is dead, and so are its access tokens, within a second."""
+    await service.end_own(session, identity.subject, session_id, client=client, now=wired.clock.now())
+    return Response(status_code=204)
 
 
 @router.get("/v1/auth/jwks", dependencies=[public()])

@@ -46,6 +46,38 @@ async def set_password_hash(session: AsyncSession, account_id: str, old: str, ne
     )
 
 
+async def live_sessions(
+    session: AsyncSession, account_id: str, now: datetime, *, after_id: str | None, limit: int
+) -> list[Session]:
+    statement = (
+        select(Session)
+        .where(
+            Session.account_id == account_id,
+            Session.revoked_at.is_(None),
+            Session.idle_expires_at > now,
+            Session.expires_at > now,
+        )
+        .order_by(Session.id)
+        .limit(limit)
+    )
+    if after_id is not None:
+        statement = statement.where(Session.id > after_id)
+    return list((await session.execute(statement)).scalars())
+
+
+async def lock_unended(session: AsyncSession, account_id: str, except_id: str | None) -> list[str]:
+    """Ids of the account's sessions that have not been ended, locked in one order."""
+    statement = (
+        select(Session.id)
+        .where(Session.account_id == account_id, Session.revoked_at.is_(None))
+        .order_by(Session.id)
+        .with_for_update()
+    )
+    if except_id is not None:
+        statement = statement.where(Session.id != except_id)
+    return list((await session.execute(statement)).scalars())
+
+
 async def lock_family(session: AsyncSession, token_hash: bytes) -> tuple[Session, RefreshToken] | None:
     """The session of a refresh token, locked, and the token as it is under that lock."""
     family = (
@@ -62,14 +94,18 @@ async def lock_family(session: AsyncSession, token_hash: bytes) -> tuple[Session
     return None if token is None else (family, token)
 
 
-async def revoke(session: AsyncSession, session_id: str, now: datetime, reason: str) -> str | None:
-    """The account of the session, or None when it had ended before."""
+async def revoke(
+    session: AsyncSession, session_id: str, now: datetime, reason: str, *, account_id: str | None = None
+) -> str | None:
+    """The account of the session, or None when it had ended before or, with `account_id`, is another's."""
     statement = (
         update(Session)
         .where(Session.id == session_id, Session.revoked_at.is_(None))
         .values(revoked_at=now, revoke_reason=reason)
         .returning(Session.account_id)
     )
+    if account_id is not None:
+        statement = statement.where(Session.account_id == account_id)
     return (await session.execute(statement)).scalar_one_or_none()
 
 

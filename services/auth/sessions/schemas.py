@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
@@ -39,6 +40,22 @@ class TokenView(BaseModel):
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the type's name
     expires_in: int
+
+
+class SessionView(BaseModel):
+    """One sign-in. `network` is the /24 or /48 it was last used from, `current` the one that asks."""
+
+    id: str
+    device: str
+    network: str
+    signed_in_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+class EndedSessions(BaseModel):
+    ended: int
 
 
 class JsonWebKey(BaseModel):

@@ -1,0 +1,116 @@
+"""Changing a password that is known, and replacing one that is not.
+
+Like sign-in these use cases hold their own transactions: a wrong password is counted although the caller gets an
+error, and nobody keeps a connection while a password is being hashed.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from pydantic import SecretStr
+
+from services.auth import password_policy
+from services.auth.accounts.service import normalise_email
+from services.auth.client import Client
+from services.auth.credentials import repository
+from services.auth.credentials.schemas import ChangePassword
+from services.auth.errors import LinkRefused, PasswordChangedMeanwhile
+from services.auth.mail_links import MailLinkVerifier
+from services.auth.notifications import repository as mail
+from services.auth.passwords import PasswordHasher
+from services.auth.second_factor.service import SecondFactors
+from services.auth.security_events import service as security_events
+from services.auth.sessions.service import Sessions, end_all
+from shared.clock import Clock
+from shared.db.database import Database
+from shared.errors import Unauthenticated
+from shared.ids import uuid7_hex
+
+RESET_LIFETIME: Final = timedelta(minutes=30)
+RESET_SPACING: Final = timedelta(minutes=5)
+"""Between two mails to one address. No cap beyond that: whoever asks in somebody's name all day long cannot use up
+his mails, nor replace a link that is younger."""
+
+
+class Credentials:
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        sessions: Sessions,
+        second_factors: SecondFactors,
+        links: MailLinkVerifier,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._sessions = sessions
+        self._second_factors = second_factors
+        self._links = links
+        self._clock = clock
+
+    async def change(
+        self, account_id: str, session_id: str | None, request: ChangePassword, client: Client
+    ) -> int:
+        """How many other sessions have ended. Raises what `Sessions.reauthenticate` raises, and PasswordRefused."""
+        new = request.new_password
+        stored = await self._sessions.check_password_again(account_id, request.current_password)
+        proof = await self._second_factors.prove(account_id, request.code)
+        async with self._database.transaction(account_id=account_id) as session:
+            account = await repository.account(session, account_id)
+        if account is None:
+            raise Unauthenticated("The account is gone.")
+        password_policy.check(new, email=account.email, name=account.name)
+        hashed = await self._hasher.hash(new)
+        now = self._clock.now()
+        async with self._database.transaction(account_id=account_id) as session:
+            if not await repository.set_password(session, account_id, hashed, now, instead_of=stored):
+                raise PasswordChangedMeanwhile(next_action="Sign in with the new password.")
+            await self._second_factors.redeem(session, account_id, proof)
+            ended = await end_all(session, account_id, now, "password changed", except_id=session_id)
+            security_events.record(session, account_id, "password_changed", client=client, now=now)
+        return ended
+
+    async def request_reset(self, address: str, *, allow_test_domain: bool) -> None:
+        """Does the same for every address; the worker finds out whether there is somebody to write to."""
+        email = normalise_email(address, allow_test_domain=allow_test_domain)
+        now = self._clock.now()
+        async with self._database.transaction() as session:
+            if await repository.reset_asked_since(session, email, now - RESET_SPACING):
+                return
+            row = {
+                "id": f"rst_{uuid7_hex()}",
+                "email": email,
+                "created_at": now,
+                "expires_at": now + RESET_LIFETIME,
+            }
+            if await repository.replace_reset(session, row):
+                mail.enqueue(session, "password_reset_link", str(row["id"]), now=now)
+
+    async def complete_reset(self, token: SecretStr, password: SecretStr, client: Client) -> None:
+        """Sets the password and ends every session; a second factor stays. Raises LinkRefused, PasswordRefused."""
+        reset_id = str(self._links.verify("reset+jwt", token.get_secret_value())["sub"])
+        async with self._database.transaction() as session:
+            row = await repository.open_reset(session, reset_id, self._clock.now())
+            account = await repository.account_by_email(session, row.email) if row else None
+        if account is None:
+            raise _dead_link()
+        password_policy.check(password, email=account.email, name=account.name)
+        hashed = await self._hasher.hash(password)
+        now = self._clock.now()
+        async with self._database.transaction(account_id=account.id) as session:
+            if not await repository.use_reset(session, reset_id, now):
+                raise _dead_link()
+            await repository.set_password(session, account.id, hashed, now)
+            await repository.close_email_changes(session, account.id, now)
+            await end_all(session, account.id, now, "password reset")
+            security_events.record(session, account.id, "password_reset", client=client, now=now)
+
+
+def _dead_link() -> LinkRefused:
+    return LinkRefused(
+        "The link was used already, replaced by a newer one, or is older than 30 minutes.",
+        next_action="Ask for a new one.",
+    )

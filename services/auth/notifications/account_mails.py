@@ -1,0 +1,57 @@
+"""Letters about a person's own account: links that he asked for, and what he has to know at once."""
+
+from __future__ import annotations
+
+from services.auth.notifications.letter import About, Letter
+
+
+def password_reset_link(about: About) -> Letter:
+    return Letter(
+        "Set a new password",
+        (
+            f"Hello {about.name}, somebody, perhaps you, asked to set a new password for your SendChief account:",
+            "The link works once, for 30 minutes, and only if it is the newest. If it was not you, there is nothing "
+            "to do: your password has not been changed.",
+        ),
+        about.link,
+        "Set a new password",
+    )
+
+
+def password_changed(about: About) -> Letter:
+    return Letter(
+        "Your password was changed",
+        (
+            f"Hello {about.name}, the password of your SendChief account was changed{_where(about)}. "
+            "All other sessions have been ended.",
+            'If it was not you, set a new password now: choose "forgotten password" where you sign in.',
+        ),
+    )
+
+
+def password_reset(about: About) -> Letter:
+    return Letter(
+        "Your password was set anew",
+        (
+            f"Hello {about.name}, a new password was set by a link from a mail to this address{_where(about)}. "
+            "All sessions have been ended.",
+            "If it was not you, somebody else can read your mail. Secure your mailbox, then set a new password.",
+        ),
+    )
+
+
+def refresh_token_reused(about: About) -> Letter:
+    return Letter(
+        "We ended one of your sessions",
+        (
+            f"Hello {about.name}, the key of one of your sessions was used a second time{_where(about)}. That happens "
+            "when somebody has copied it, so the session has been ended on all sides.",
+            "Sign in again. If you do not know what this may have been, change your password and look through the "
+            "list of your sessions.",
+        ),
+    )
+
+
+def _where(about: About) -> str:
+    data = about.data
+    return f", on {data['at']}, by {data['device']} from {data['network']}"
