@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aio_pika import Message
@@ -74,12 +75,13 @@ class Pulse:
 
 @asynccontextmanager
 async def world(
-    service_database: ServiceDatabases, trust: Trust, rabbit: Rabbit, directory: Path
+    service_database: ServiceDatabases, trust: Trust, rabbit: Rabbit, directory: Path, **fields: Any
 ) -> AsyncIterator[tuple[Stage, Gateway, Pulse]]:
+    """`fields` are settings of auth's API."""
     await rabbit.declare(BINDINGS)
     database = service_database("auth")
     pulse = Pulse(trust, database, rabbit, directory)
-    async with staged(database, trust, directory) as auth:
+    async with staged(database, trust, directory, **fields) as auth:
         transport = auth.client._transport
         async with served(transport.app, directory / "auth.sock"):  # type: ignore[attr-defined]
             settings = settings_for(
