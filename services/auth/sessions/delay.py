@@ -33,7 +33,8 @@ ADDRESS = Rule(free=10, longest=5)
 NETWORK = Rule(free=30, longest=60)
 
 CODE = Rule(free=5, longest=300)
-"""Wrong codes of one account by somebody who has its password: at most 288 of a million a day."""
+"""Wrong codes of one account by somebody who has its password: some 300 tries a day, each with
+three chances in a million (a step before, now, a step after)."""
 
 
 @dataclass(frozen=True)
