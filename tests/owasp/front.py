@@ -1,0 +1,155 @@
+"""The product as an attacker meets it: the gateway, behind it the five services on sockets, and their databases.
+
+Two customers, A and B, have a workspace each; `person` makes more people. What one of them holds is made by the
+factories of `tests/isolation`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.app import Gateway
+from gateway.settings import GatewaySettings
+from services.auth.models import Account, Member, Session
+from shared.contracts.auth_events import Heartbeat
+from shared.ids import new_id
+from tests.fixtures.database import ServiceDatabases
+from tests.fixtures.identity import Trust
+from tests.gateway.edge import served
+from tests.isolation.bodies import BODIES
+from tests.isolation.factories import FACTORIES
+from tests.isolation.world import TABLE, Customer, Made, World, world
+
+ORIGIN = "https://localhost"
+W = "/v1/workspaces/{workspace_id}"
+
+
+@dataclass
+class Front:
+    world: World
+    gateway: Gateway
+    client: httpx.AsyncClient
+
+    async def token(self, account_id: str, *, signed_in_ago: int = 0) -> str:
+        """An access token of a real session, signed by auth."""
+        then = datetime.now(UTC) - timedelta(seconds=signed_in_ago)
+        row = Session(
+            id=new_id("ses"),
+            account_id=account_id,
+            created_at=then,
+            authenticated_at=then,
+            idle_expires_at=then + timedelta(days=7),
+            expires_at=then + timedelta(days=30),
+        )
+        await self.world.add("auth", row)
+        issued: str = self.world.apps["auth"].state.resources.tokens.issue(
+            account_id=account_id, session_id=row.id, authenticated_at=then
+        )
+        return issued
+
+    async def person(self, *roles: tuple[Customer, str]) -> str:
+        """The account of somebody with these roles."""
+        account_id = new_id("usr")
+        now = datetime.now(UTC)
+        await self.world.add(
+            "auth",
+            Account(
+                id=account_id,
+                email=f"{account_id}@people.test",
+                name="Eve",
+                password_hash="!",
+                created_at=now,
+            ),
+            *(
+                Member(
+                    id=new_id("mem"),
+                    workspace_id=customer.workspace_id,
+                    account_id=account_id,
+                    role=role,
+                    joined_at=now,
+                )
+                for customer, role in roles
+            ),
+        )
+        await self.learn()
+        return account_id
+
+    async def learn(self) -> None:
+        """The gateway takes in who is who, as after a start."""
+        self.gateway.authority.load(await self.gateway._snapshot())
+        self.gateway.authority.apply(Heartbeat(sequence=self.gateway.authority.sequence), 0.0)
+
+    async def ask(
+        self, token: str | None, method: str, path: str, body: Any = None, **headers: str
+    ) -> httpx.Response:
+        sent = {"Idempotency-Key": new_id("evt"), **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        return await self.client.request(method, path, json=body, headers=sent)
+
+    async def owner(self, customer: Customer) -> str:
+        return await self.token(customer.account_id)
+
+    async def made(self, service: str, parameter: str, customer: Customer) -> Made:
+        return await FACTORIES[service, parameter](self.world, customer)
+
+    async def request_of(self, name: str, customer: Customer) -> tuple[str, Any]:
+        """Path and body of a route of the table (`METHOD /path`), about a fresh thing of the customer's."""
+        method, path = name.split(" ")
+        route = next(item for item in TABLE.routes if (item.method, item.path) == (method, path))
+        made = None
+        for part in path.split("/"):
+            if part.startswith("{") and part not in ("{workspace_id}", "{ended_workspace_id}"):
+                made = await self.made(route.service, part[1:-1], customer)
+                path = path.replace(part, made.id)
+        path = path.replace("{workspace_id}", customer.workspace_id)
+        body = BODIES.get(name)
+        return path, None if body is None else await body(self.world, customer, made)
+
+
+@asynccontextmanager
+async def front(
+    service_database: ServiceDatabases, trust: Trust, directory: Path, **limits: int
+) -> AsyncIterator[Front]:
+    """`limits` are settings of the gateway; without them its rate limit is out of the way."""
+    fields: dict[str, Any] = {
+        "services_dir": directory,
+        "public_url": ORIGIN,
+        "silence_seconds": 3600.0,
+        "rate_limit_signed_in": 10**9,
+        "rate_limit_public": 10**9,
+        **limits,
+    }
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(world(service_database, trust, directory))
+        for name, app in made.apps.items():
+            await stack.enter_async_context(served(app, directory / f"{name}.sock"))
+        gateway = Gateway(trust.settings(GatewaySettings, "gateway", "api", **fields))
+        stack.push_async_callback(gateway.stop)
+        await gateway.tokens.refresh()
+        await gateway.documentation.load()
+        transport = httpx.ASGITransport(app=gateway)
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=30)
+        )
+        opened = Front(made, gateway, client)
+        await opened.learn()
+        yield opened
+
+
+def neighbour(identifier: str, step: int = 1) -> str:
+    """The id that comes next: what somebody who counts would try."""
+    prefix, _, digits = identifier.partition("_")
+    return f"{prefix}_{(int(digits, 16) + step) % (1 << 128):032x}"
+
+
+def now() -> int:
+    return int(time.time())
