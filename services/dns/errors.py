@@ -10,6 +10,11 @@ class ZoneNotUsable(Invalid):
     title = "This name cannot be used as a zone"
 
 
+class WorkspaceEnding(Conflict):
+    code = "workspace_ending"
+    title = "The workspace is being deleted"
+
+
 class ZoneExists(Conflict):
     code = "zone_exists"
     title = "The zone is already in this workspace"

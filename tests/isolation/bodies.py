@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -93,7 +94,34 @@ async def _apply(world: World, one: Customer, made: Made | None) -> Any:
     return {"plan_id": made.extra["plan_id"] if made else "x"}
 
 
+async def _sign_up(world: World, one: Customer, made: Made | None) -> Any:
+    name = secrets.token_hex(6)
+    return {"email": f"{name}@people.test", "password": secrets.token_urlsafe(20), "name": name}
+
+
+async def _sign_in(world: World, one: Customer, made: Made | None) -> Any:
+    return {"email": f"{secrets.token_hex(6)}@people.test", "password": secrets.token_urlsafe(20)}
+
+
+async def _stale_link(world: World, one: Customer, made: Made | None) -> Any:
+    return {"token": "x" * 40}
+
+
+async def _workspace(world: World, one: Customer, made: Made | None) -> Any:
+    return {"name": f"Team {secrets.token_hex(4)}"}
+
+
+async def _not_stripe(world: World, one: Customer, made: Made | None) -> Any:
+    return {"id": "evt_1"}
+
+
 BODIES: dict[str, Body] = {
+    "POST /v1/auth/signup": _sign_up,
+    "POST /v1/auth/confirm": _stale_link,
+    "POST /v1/auth/sessions": _sign_in,
+    "POST /v1/workspaces": _workspace,
+    "POST /v1/invitations/accept": _stale_link,
+    "POST /v1/webhooks/stripe": _not_stripe,
     f"DELETE {_W}": _delete_workspace,
     f"PATCH {_W}": _rename,
     f"POST {_W}/transfer": _transfer,
@@ -125,3 +153,13 @@ NOT_ALONE: dict[str, str] = {
     f"POST {_W}/subscriptions": "opens a page at the payment provider, which is not in this process: 503",
 }
 """Requests that the owner cannot carry out here, each with the reason."""
+
+HEADERS: dict[str, dict[str, str]] = {
+    "POST /v1/webhooks/stripe": {"Stripe-Signature": "t=1,v1=00"},
+}
+"""What requests carry beside their credential."""
+
+CONSUMES = frozenset({f"DELETE {_W}"})
+"""Requests after whose success the customer is not what it was: each principal gets customers of its own."""
+
+REQUEST_ID = re.compile(rb"req_[0-9a-f]{32}")

@@ -15,6 +15,8 @@ from tests.fixtures.identity import Trust
 
 SERVICES = ("auth", "vault", "provisioner", "dns", "reputation")
 ROOT = Path(__file__).parents[2]
+MAIL_KEY = "mail-private.pem"
+"""The worker's key: what signs links in mails."""
 
 
 def available() -> tuple[str, ...]:
@@ -27,7 +29,8 @@ def _fields(service: str, directory: Path) -> dict[str, Any]:
         access, mail = directory / "access.pem", directory / "mail.pem"
         if not access.exists():
             access.write_bytes(generate_private_pem())
-            mail.write_bytes(public_pem_of(generate_private_pem()))
+            (directory / MAIL_KEY).write_bytes(generate_private_pem())
+            mail.write_bytes(public_pem_of((directory / MAIL_KEY).read_bytes()))
         return {
             "access_key_file": access,
             "mail_public_key_file": mail,

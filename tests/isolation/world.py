@@ -7,7 +7,7 @@ the path stands in `bodies.py`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,16 +17,13 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from gateway.routes import RouteTable
-from gateway.settings import GatewaySettings
 from shared.db.database import Database
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.isolation.caller import Answer, call
-from tests.isolation.services import app_of, available
-
-TABLE = RouteTable.load(GatewaySettings.model_fields["permissions_file"].default)
+from tests.isolation.cases import TABLE
+from tests.isolation.services import MAIL_KEY, app_of, available
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,20 @@ class Made:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Holdings:
+    """What a customer has. Equal when nothing of it has changed."""
+
+    rows: tuple[str, ...]
+
+    def words(self) -> frozenset[str]:
+        """Every text in it that is long enough to be told apart: ids, names, addresses, tokens."""
+        return frozenset(_WORD.findall("\n".join(self.rows)))
+
+
+_WORD = re.compile(r'(?<=")[^"\\]{8,}(?=")')
+
+
 @dataclass
 class World:
     trust: Trust
@@ -52,6 +63,14 @@ class World:
     """As the worker role, which sees all."""
     a: Customer
     b: Customer
+    directory: Path
+    _tables: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """service → (table, its column that names the workspace)."""
+
+    @property
+    def mail_key(self) -> bytes:
+        """PEM: what auth's worker signs the links in mails with."""
+        return (self.directory / MAIL_KEY).read_bytes()
 
     async def ask(
         self,
@@ -85,26 +104,31 @@ class World:
                 session.add(row)
                 await session.flush()
 
-    async def fingerprint(self, service: str, customer: Customer) -> str:
-        """Of every row of the customer's workspace in every table of the service."""
-        digest = hashlib.sha256()
-        async with self.databases[service].transaction() as session:
-            tables = (
-                await session.execute(
-                    text(
-                        "select table_name, column_name from information_schema.columns "
-                        "where table_schema = 'public' and column_name in ('workspace_id', 'scope') order by 1, 2"
-                    )
+    async def holdings(self, customer: Customer) -> Holdings:
+        """Every row of the customer's workspace in every table of every service."""
+        rows: list[str] = []
+        for service, database in self.databases.items():
+            async with database.transaction() as session:
+                if service not in self._tables:
+                    found = await session.execute(_TABLES_OF_WORKSPACES)
+                    self._tables[service] = [(table, column) for table, column in found]
+                selects = " union all ".join(
+                    f"select '{table}', (to_jsonb(t) - 'last_used_at')::text from {table} t "  # noqa: S608
+                    f"where {column} = :workspace"
+                    for table, column in self._tables[service]
                 )
-            ).all()
-            for table, column in tables:
-                rows = await session.execute(
-                    text(f"select t::text from {table} t where {column} = :workspace order by 1"),  # noqa: S608
-                    {"workspace": customer.workspace_id},
+                found = await session.execute(
+                    text(f"{selects} order by 1, 2"), {"workspace": customer.workspace_id}
                 )
-                for row in rows.scalars():
-                    digest.update(f"{table}|{row}\n".encode())
-        return digest.hexdigest()
+                rows += [f"{service}.{table} {row}" for table, row in found]
+        return Holdings(tuple(rows))
+
+
+_TABLES_OF_WORKSPACES = text(
+    "select table_name, column_name from information_schema.columns where table_schema = 'public' "
+    "and (column_name in ('workspace_id', 'scope') or (table_name, column_name) = ('workspace', 'id')) "
+    "order by 1, 2"
+)
 
 
 Factory = Callable[[World, Customer], Awaitable[Made]]
@@ -121,7 +145,7 @@ async def world(service_database: ServiceDatabases, trust: Trust, directory: Pat
             apps[name] = app_of(name, trust, directory, databases[name])
         workers = {name: Database(database.worker_url) for name, database in databases.items()}
         try:
-            made = World(trust, apps, workers, customer("A"), customer("B"))
+            made = World(trust, apps, workers, customer("A"), customer("B"), directory)
             await _admit(made)
             yield made
         finally:

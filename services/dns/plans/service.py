@@ -6,11 +6,19 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.dns.errors import ConflictNotAcceptable, PlanExpired, PlanStale, ZoneByHand, ZoneNotProven
+from services.dns.errors import (
+    ConflictNotAcceptable,
+    PlanExpired,
+    PlanStale,
+    WorkspaceEnding,
+    ZoneByHand,
+    ZoneNotProven,
+)
 from services.dns.models import RecordPlan, Zone
 from services.dns.plans import repository
 from services.dns.plans.content import acceptable
 from services.dns.plans.schemas import ApplyRequest, ApplyView, PlanView, plan_view
+from services.dns.workspaces import repository as workspaces
 from services.dns.zones import repository as zones
 from shared import audit
 from shared.errors import NotFound
@@ -35,6 +43,8 @@ async def apply(
 ) -> ApplyView:
     """Approves exactly the plan that was shown. A plan takes effect once, however often it is approved."""
     zone = await zones.get(session, zone_id)
+    if await workspaces.is_ending(session, zone.workspace_id):
+        raise WorkspaceEnding("Its records are being withdrawn; none is made any more.")
     _need_proven(zone)
     plan = await repository.in_zone(session, zone_id, request.plan_id)
     if plan is None:

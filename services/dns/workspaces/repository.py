@@ -17,6 +17,10 @@ async def note_request(session: AsyncSession, row: WorkspaceDeletion) -> None:
     await session.execute(insert(WorkspaceDeletion).values(**values).on_conflict_do_nothing())
 
 
+async def is_ending(session: AsyncSession, workspace_id: str) -> bool:
+    return await session.get(WorkspaceDeletion, workspace_id) is not None
+
+
 async def unfinished(session: AsyncSession) -> Sequence[str]:
     query = select(WorkspaceDeletion.workspace_id).where(WorkspaceDeletion.emptied_at.is_(None))
     return (await session.scalars(query.order_by(WorkspaceDeletion.requested_at).limit(100))).all()

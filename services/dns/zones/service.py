@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.dns.desired import domain_problem
-from services.dns.errors import ZoneExists, ZoneNotUsable
+from services.dns.errors import WorkspaceEnding, ZoneExists, ZoneNotUsable
 from services.dns.models import Zone
 from services.dns.names import BadName, domain_name
+from services.dns.workspaces import repository as workspaces
 from services.dns.zones import repository
 from services.dns.zones.schemas import ZoneRequest, ZoneView, zone_view
 from shared import audit
@@ -30,7 +31,12 @@ async def create(
     special_use_names: Sequence[str],
     now: datetime,
 ) -> ZoneView:
-    """Registers a zone; the worker proves it within a second or says why it cannot."""
+    """Registers a zone; the worker proves it within a second or says why it cannot.
+
+    Raises ZoneNotUsable, ZoneExists, WorkspaceEnding.
+    """
+    if await workspaces.is_ending(session, workspace_id):
+        raise WorkspaceEnding("No zone can be added to it any more.")
     name = _usable(request.name, platform_zone, special_use_names)
     if await repository.by_name(session, workspace_id, name) is not None:
         raise _exists(name)

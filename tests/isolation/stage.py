@@ -1,0 +1,60 @@
+"""The gateway and the five services as one: real sockets between them, real databases below."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.app import Gateway
+from gateway.settings import GatewaySettings
+from shared.contracts.auth_events import Heartbeat
+from tests.fixtures.database import ServiceDatabases
+from tests.fixtures.identity import Trust
+from tests.gateway.edge import served
+from tests.isolation.caller import Answer, call
+from tests.isolation.world import World, world
+
+
+@dataclass
+class Stage:
+    world: World
+    gateway: Gateway
+
+    async def ask(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> Answer:
+        return await call(self.gateway, method, path, headers=headers, body=body)
+
+    async def learn(self) -> None:
+        """The gateway takes in who is who now, as after a start, and trusts it for the rest of the test."""
+        await learn(self.gateway)
+
+
+async def learn(gateway: Gateway) -> None:
+    gateway.authority.load(await gateway._snapshot())
+    gateway.authority.apply(Heartbeat(sequence=gateway.authority.sequence), 0.0)
+
+
+def gateway_for(trust: Trust, directory: Path, **fields: Any) -> Gateway:
+    """Limits of rate are out of the way: they are tested elsewhere."""
+    plenty = 10**9
+    settings = {
+        "services_dir": directory,
+        "silence_seconds": 3600.0,
+        "rate_limit_signed_in": plenty,
+        "rate_limit_public": plenty,
+    }
+    return Gateway(trust.settings(GatewaySettings, "gateway", "api", **{**settings, **fields}))
+
+
+@asynccontextmanager
+async def stage(service_database: ServiceDatabases, trust: Trust, directory: Path) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(world(service_database, trust, directory))
+        for name, app in made.apps.items():
+            await stack.enter_async_context(served(app, directory / f"{name}.sock"))
+        gateway = gateway_for(trust, directory)
+        stack.push_async_callback(gateway.stop)
+        await gateway.tokens.refresh()
+        yield Stage(made, gateway)
