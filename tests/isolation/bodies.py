@@ -103,12 +103,24 @@ async def _sign_in(world: World, one: Customer, made: Made | None) -> Any:
     return {"email": f"{secrets.token_hex(6)}@people.test", "password": secrets.token_urlsafe(20)}
 
 
+async def _password(world: World, one: Customer, made: Made | None) -> Any:
+    return {"password": factories.PASSWORD}
+
+
+async def _wrong_code(world: World, one: Customer, made: Made | None) -> Any:
+    return {"code": "000000"}
+
+
 async def _stale_link(world: World, one: Customer, made: Made | None) -> Any:
     return {"token": "x" * 40}
 
 
 async def _workspace(world: World, one: Customer, made: Made | None) -> Any:
     return {"name": f"Team {secrets.token_hex(4)}"}
+
+
+async def _no_report(world: World, one: Customer, made: Made | None) -> Any:
+    return []
 
 
 async def _not_stripe(world: World, one: Customer, made: Made | None) -> Any:
@@ -119,6 +131,12 @@ BODIES: dict[str, Body] = {
     "POST /v1/auth/signup": _sign_up,
     "POST /v1/auth/confirm": _stale_link,
     "POST /v1/auth/sessions": _sign_in,
+    "POST /v1/auth/sessions/current/step-up": _password,
+    "POST /v1/me/second-factor": _password,
+    "POST /v1/me/second-factor/confirm": _wrong_code,
+    "POST /v1/me/second-factor/recovery-codes": _password,
+    "DELETE /v1/me/second-factor": _password,
+    "POST /v1/secret-scanning/alerts": _no_report,
     "POST /v1/workspaces": _workspace,
     "POST /v1/invitations/accept": _stale_link,
     "POST /v1/webhooks/stripe": _not_stripe,
@@ -159,7 +177,7 @@ HEADERS: dict[str, dict[str, str]] = {
 }
 """What requests carry beside their credential."""
 
-CONSUMES = frozenset({f"DELETE {_W}"})
+CONSUMES = frozenset({f"DELETE {_W}", f"POST {_W}/leave"})
 """Requests after whose success the customer is not what it was: each principal gets customers of its own."""
 
 REQUEST_ID = re.compile(rb"req_[0-9a-f]{32}")

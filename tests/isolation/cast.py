@@ -45,7 +45,7 @@ PRINCIPALS: Mapping[str, str] = {
     "key whose maker has left": "nobody",
     "owner of B": "stranger",
     "owner of B with A's X-SC-Identity": "stranger",
-    "removed admin of A": "stranger",
+    "removed owner of A": "stranger",
     "owner of A": "owner",
     "admin of A": "admin",
     "member of A": "member",
@@ -108,7 +108,7 @@ async def cast(world: World, scope: str | None) -> Cast:
     owner = await person(a.account_id)
     admin, member = await person(a="admin"), await person(a="member")
     both = await person(a="member", b="admin")
-    removed = await person()
+    removed = await person(a="owner")
     ended = _Person(a.account_id, await people.session(world, a.account_id, revoked_at=datetime.now(UTC)))
     pem = world.apps["auth"].state.settings.access_key_file.read_bytes()
     owner_identity = world.trust.user("auth", workspace_id=a.workspace_id, account_id=a.account_id)
@@ -138,7 +138,7 @@ async def cast(world: World, scope: str | None) -> Cast:
         "key whose maker has left": await keys.make(replace(a, account_id=removed.account_id), scopes),
         "owner of B": bearer(await person(b.account_id)),
         "owner of B with A's X-SC-Identity": {**bearer(await person(b.account_id)), **owner_identity},
-        "removed admin of A": bearer(removed),
+        "removed owner of A": bearer(removed),
         "owner of A": bearer(owner),
         "admin of A": bearer(admin),
         "member of A": bearer(member),
@@ -149,6 +149,7 @@ async def cast(world: World, scope: str | None) -> Cast:
         "owner of A, signed in an hour ago": bearer(await person(a.account_id), age=timedelta(hours=1)),
         "owner of a workspace that is being deleted": bearer(await person(c.account_id)),
     }
+    await people.part(world, a, removed.account_id)
     assert list(credentials) == list(PRINCIPALS), "each principal of the list gets a credential here"
     return Cast(a, b, c, credentials)
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from passlib.hash import argon2
 from sqlalchemy import select
 
 from shared.ids import new_id
@@ -22,6 +23,8 @@ from tests.isolation.world import Customer, Factory, Made, World
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(days=1)
+PASSWORD = "of everybody here 4711"
+PASSWORD_HASH = argon2.using(memory_cost=8, rounds=1, parallelism=1).hash(PASSWORD)
 
 
 def _models(service: str) -> Any:
@@ -59,7 +62,7 @@ async def admit(world: World, one: Customer) -> None:
             id=one.account_id,
             email=f"{one.account_id}@people.test",
             name=one.name,
-            password_hash="!",
+            password_hash=PASSWORD_HASH,
             created_at=NOW,
         ),
         models.Workspace(id=one.workspace_id, name=one.name, created_by=one.account_id, created_at=NOW),
@@ -82,7 +85,11 @@ async def member(world: World, one: Customer, role: str = "member") -> Made:
     await world.add(
         "auth",
         models.Account(
-            id=account_id, email=f"{account_id}@people.test", name="Guest", password_hash="!", created_at=NOW
+            id=account_id,
+            email=f"{account_id}@people.test",
+            name="Guest",
+            password_hash=PASSWORD_HASH,
+            created_at=NOW,
         ),
         models.Member(
             id=member_id,

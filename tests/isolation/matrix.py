@@ -43,7 +43,12 @@ class Row:
         self.wrong.append(f"{principal}, {what}: {answer.status}, expected {wanted}: {answer.body[:200]!r}")
 
     async def ask(self, principal: str, path: str, body: Any = None, **headers: str) -> Answer:
-        said = {"Idempotency-Key": new_id("req"), **bodies.HEADERS.get(self.case.name, {}), **headers}
+        said = {
+            "Idempotency-Key": new_id("req"),
+            "If-Match": "*",
+            **bodies.HEADERS.get(self.case.name, {}),
+            **headers,
+        }
         return await self.stage.ask(
             self.case.method, path, {**said, **self.cast.credentials[principal]}, body
         )

@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, get_args
 
+from sqlalchemy import delete
+
 from shared.bus.testing import RecordingBus, envelope_for
 from shared.clock import SystemClock
 from shared.contracts.auth_events import WorkspaceDeletionRequested
 from shared.contracts.envelope import EventData
 from shared.ids import new_id
+from tests.isolation.factories import PASSWORD_HASH
 from tests.isolation.world import Customer, World
 
 
@@ -32,7 +35,7 @@ async def account(world: World) -> str:
             id=account_id,
             email=f"{account_id}@people.test",
             name="Guest",
-            password_hash="!",
+            password_hash=PASSWORD_HASH,
             created_at=datetime.now(UTC),
         ),
     )
@@ -48,6 +51,15 @@ async def join(world: World, one: Customer, account_id: str, role: str) -> None:
         joined_at=datetime.now(UTC),
     )
     await world.add("auth", row)
+
+
+async def part(world: World, one: Customer, account_id: str) -> None:
+    """Ends the membership, and nothing else: what was given before is still in hands."""
+    table = models("auth").Member
+    async with world.databases["auth"].transaction() as session:
+        await session.execute(
+            delete(table).where(table.workspace_id == one.workspace_id, table.account_id == account_id)
+        )
 
 
 async def session(world: World, account_id: str, **fields: Any) -> str:
