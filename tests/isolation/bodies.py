@@ -107,6 +107,18 @@ async def _password(world: World, one: Customer, made: Made | None) -> Any:
     return {"password": factories.PASSWORD}
 
 
+async def _address(world: World, one: Customer, made: Made | None) -> Any:
+    return {"email": f"{secrets.token_hex(6)}@people.test"}
+
+
+async def _stale_reset(world: World, one: Customer, made: Made | None) -> Any:
+    return {"token": "x" * 40, "password": secrets.token_urlsafe(20)}
+
+
+async def _new_password(world: World, one: Customer, made: Made | None) -> Any:
+    return {"current_password": factories.PASSWORD, "new_password": secrets.token_urlsafe(20)}
+
+
 async def _wrong_code(world: World, one: Customer, made: Made | None) -> Any:
     return {"code": "000000"}
 
@@ -132,6 +144,9 @@ BODIES: dict[str, Body] = {
     "POST /v1/auth/confirm": _stale_link,
     "POST /v1/auth/sessions": _sign_in,
     "POST /v1/auth/sessions/current/step-up": _password,
+    "POST /v1/auth/password-reset": _address,
+    "POST /v1/auth/password-reset/complete": _stale_reset,
+    "POST /v1/me/password": _new_password,
     "POST /v1/me/second-factor": _password,
     "POST /v1/me/second-factor/confirm": _wrong_code,
     "POST /v1/me/second-factor/recovery-codes": _password,
@@ -177,7 +192,7 @@ HEADERS: dict[str, dict[str, str]] = {
 }
 """What requests carry beside their credential."""
 
-CONSUMES = frozenset({f"DELETE {_W}", f"POST {_W}/leave"})
+CONSUMES = frozenset({f"DELETE {_W}", f"POST {_W}/leave", "DELETE /v1/auth/sessions", "POST /v1/me/password"})
 """Requests after whose success the customer is not what it was: each principal gets customers of its own."""
 
 REQUEST_ID = re.compile(rb"req_[0-9a-f]{32}")
