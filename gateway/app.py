@@ -15,14 +15,16 @@ from gateway.authenticate import AccessTokens, ApiKeys
 from gateway.authority import Authority, Snapshot
 from gateway.documentation import Documentation
 from gateway.filter.guard import Guard
+from gateway.filter.threats import ThreatPublisher
 from gateway.mint import Minter
-from gateway.pipeline import Pipeline, Trail
+from gateway.pipeline import Pipeline
 from gateway.pool import ServiceDown
 from gateway.proxy import Broken, ClientGone
 from gateway.replies import complete, plain_problem, refusal
 from gateway.routes import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.stream import AuthorityStream
+from gateway.trail import Trail
 from gateway.upstreams import Upstreams
 from shared.bus.supervise import pause, supervise
 from shared.clock import SystemClock
@@ -54,6 +56,7 @@ class Gateway:
         keys = ApiKeys(self.authority, self.upstreams.introspect)
         signer = FileSigner(settings.identity_key_file, "gateway", clock=SystemClock())
         self.documentation = Documentation(self.table, self.upstreams.document)
+        self.guard = Guard(settings, self.documentation)
         self.pipeline = Pipeline(
             settings,
             self.table,
@@ -62,7 +65,7 @@ class Gateway:
             keys,
             Minter(signer, self.table),
             self.upstreams,
-            Guard(settings, self.documentation),
+            self.guard,
         )
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,6 +75,8 @@ class Gateway:
         work = {"keys": self._refresh_keys, "documentation": self._check_documentation}
         if self.settings.amqp_url is not None:
             work["authority stream"] = stream.run
+        if self.settings.threat_amqp_url is not None:
+            work["threats"] = ThreatPublisher(self.settings, self.guard.threats).run
         self._tasks = [
             asyncio.create_task(supervise(name, run, self._stop), name=name) for name, run in work.items()
         ]
@@ -136,6 +141,7 @@ class Gateway:
         trail = Trail(request_id=new_id("req"))
         started = time.perf_counter()
         status = await self._answer(scope, receive, send, trail)
+        self.guard.conduct.note(trail, status, scope["raw_path"])
         self._record(scope, trail, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,9 +14,10 @@ from gateway.filter import protocol as request_filter
 from gateway.filter.guard import Guard
 from gateway.mint import Minter
 from gateway.proxy import Exchange
-from gateway.rate_limit import Buckets, Verdict
+from gateway.rate_limit import Buckets
 from gateway.routes import Match, Route, RouteTable
 from gateway.settings import GatewaySettings
+from gateway.trail import Trail
 from gateway.upstreams import Upstreams
 from shared.errors import (
     DomainError,
@@ -67,19 +67,6 @@ class IdempotencyKeyMissing(DomainError):
     title = "This request needs an Idempotency-Key header"
 
 
-@dataclass(slots=True)
-class Trail:
-    """What became known of a request on its way, for the access line and for the headers of the answer."""
-
-    request_id: str
-    route: Route | None = None
-    principal: Principal | None = None
-    workspace_id: str | None = None
-    verdict: Verdict | None = None
-    client_ip: str | None = None
-    extra: list[tuple[bytes, bytes]] = field(default_factory=list)
-
-
 class Pipeline:
     def __init__(
         self,
@@ -110,12 +97,18 @@ class Pipeline:
         """The status sent. Raises DomainError for what is refused, before anything was sent."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         trail.client_ip = request_filter.client_ip(headers)
-        match = self._route(scope, headers)
-        route = trail.route = match.route
         by_name = dict(headers)
-        principal = trail.principal = await self._caller(route, by_name.get(b"authorization"), trail)
+        try:
+            match = self._route(scope, headers)
+            route = trail.route = match.route
+            principal = trail.principal = await self._caller(route, by_name.get(b"authorization"), trail)
+        except DomainError:
+            if not trail.judged:
+                await self._guard.admit(trail)
+            raise
+        await self._guard.admit(trail)
         self._limit(route, principal, trail)
-        workspace_id = match.params.get("workspace_id")
+        workspace_id = trail.asked_workspace = match.params.get("workspace_id")
         role = await self._role(route, principal, workspace_id)
         decision = decide(route, principal, workspace_id, role, int(self._now()))
         if decision.refusal is not None:
@@ -123,7 +116,7 @@ class Pipeline:
         trail.workspace_id = workspace_id
         if route.idempotency and b"idempotency-key" not in by_name:
             raise IdempotencyKeyMissing(next_action="Send a fresh random value in Idempotency-Key.")
-        receive = await self._guard.examine(scope, match, by_name, receive)
+        receive = await self._guard.examine(scope, match, by_name, receive, trail)
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
         exchange = self._exchange(scope, route, headers, token, trail)
         return await self._upstreams.proxies[route.service].forward(exchange, receive, send)
@@ -151,7 +144,8 @@ class Pipeline:
                 next_action="Send Authorization: Bearer with an access token or an API key."
             )
         if is_api_key(credential):
-            principal = await self._keys.principal(credential)
+            honeytoken = self._guard.conduct.is_honeytoken(trail, credential)
+            principal = None if honeytoken else await self._keys.principal(credential)
         else:
             principal = await self._tokens.principal(credential)
         if principal is None or self._ended(principal):

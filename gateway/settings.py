@@ -46,3 +46,13 @@ class GatewaySettings(ServiceSettings):
     """Cost units per minute of one account or API key."""
     rate_limit_public: int = 300
     """Cost units per minute of one network address, for routes without sign-in and for failed sign-ins."""
+
+    filter_action: Literal["observe", "enforce"] = "enforce"
+    """Whether senders meet what they are due (delay, 429, 403), or are only told about."""
+    block_seconds: float = 900.0
+    honeytoken_digests_file: Path | None = None
+    """SHA-256 (hex, one a line) of keys that an operator has laid out beside the published one."""
+    threat_amqp_url: SecretStr | None = None
+    """The broker as the user who may tell of threats and do nothing else; without it they are only counted."""
+    threat_seconds: float = 5.0
+    """Between two rounds in which threats are told."""

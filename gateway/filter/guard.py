@@ -1,19 +1,29 @@
-"""The filter as the pipeline sees it."""
+"""The filter as the pipeline sees it: content, behaviour, and what is done about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from starlette.types import Receive, Scope
 
 from gateway.documentation import Documentation
-from gateway.filter import strict_json
+from gateway.filter import score, strict_json
 from gateway.filter.body import BodyReader, replay
+from gateway.filter.conduct import FREE_TEXT, Conduct
 from gateway.filter.declared import Declaration, UnexpectedBody
+from gateway.filter.ladder import Rung
+from gateway.filter.threats import ThreatLog
 from gateway.proxy import BodyTooLarge
 from gateway.routes import Match
 from gateway.settings import GatewaySettings
-from shared.errors import DomainError
+from gateway.trail import Trail
+from shared.errors import DomainError, Forbidden, TooManyRequests
+
+DELAY_SECONDS: Final = 1.0
+MAX_DELAYED: Final = 100
+"""Requests that wait at one time; beyond that they are challenged."""
 
 
 class BadBody(DomainError):
@@ -22,32 +32,89 @@ class BadBody(DomainError):
     title = "The body cannot be read in one way only"
 
 
-class Guard:
-    """Positive validation: of a request that may be made, only what its service declares goes on."""
+class Blocked(Forbidden):
+    code = "blocked"
+    title = "Requests from here are refused for a time"
 
-    def __init__(self, settings: GatewaySettings, documentation: Documentation) -> None:
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            "Too much of what came from here looked like an attack.",
+            next_action="Wait; sign-ins and keys that work are not affected by their network. Write to us with the "
+            "instance given here if this is wrong.",
+        )
+        self._seconds = seconds
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self._seconds)}
+
+
+class Guard:
+    """`conduct` counts; this class looks into requests and carries out what their senders are due."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        documentation: Documentation,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._documentation = documentation
         self._reader = BodyReader(settings.max_body_bytes, settings.body_seconds, settings.max_held_bytes)
+        self._enforce = settings.filter_action == "enforce"
+        self._sleep = sleep
+        self._delayed = 0
+        self.threats = ThreatLog()
+        self.conduct = Conduct(settings, self.threats)
+
+    # -- who sends -----------------------------------------------------------------------------------------
+
+    async def admit(self, trail: Trail) -> None:
+        """Lets pass, delays, or raises TooManyRequests or Blocked. Called as soon as it is known who asks."""
+        due = self.conduct.due(trail)
+        if due.rung is Rung.OBSERVE or not self._enforce:
+            return
+        if due.rung is Rung.BLOCK:
+            trail.judged = True
+            raise Blocked(due.seconds)
+        if due.rung is Rung.CHALLENGE or self._delayed >= MAX_DELAYED:
+            raise TooManyRequests(
+                "Too many requests from here were refused or looked like an attack.",
+                retry_after=max(due.seconds, 1),
+                next_action="Slow down, and look at the answers that were not 2xx.",
+            )
+        self._delayed += 1
+        try:
+            await self._sleep(DELAY_SECONDS)
+        finally:
+            self._delayed -= 1
+
+    # -- what is sent --------------------------------------------------------------------------------------
 
     async def examine(
-        self, scope: Scope, match: Match, headers: Mapping[bytes, bytes], receive: Receive
+        self, scope: Scope, match: Match, headers: Mapping[bytes, bytes], receive: Receive, trail: Trail
     ) -> Receive:
-        """What the body is to be read from now. Raises DomainError; a request without query and body costs two
+        """What the body is to be read from now. Raises DomainError; a request without query and body costs three
         look-ups and a match per id. Until a service has been asked for its document, its routes pass unexamined:
         it validates for itself."""
+        agent = headers.get(b"user-agent")
+        if agent is not None:
+            trail.suspicion = score.of_user_agent(agent)
         declared = self._documentation.declared.get((match.route.method, match.route.path))
         if declared is None:
             return receive
         declared.check_path(match.params)
         if scope["query_string"]:
-            declared.check_query(scope["query_string"])
+            values = declared.check_query(scope["query_string"])
+            trail.suspicion += score.suspicious((value, False) for value in values.values())
         if declared.headers:
             declared.check_headers(headers)
         if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
             return receive
-        return await self._body(declared, headers, receive)
+        return await self._body(declared, headers, receive, trail)
 
-    async def _body(self, declared: Declaration, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
+    async def _body(
+        self, declared: Declaration, headers: Mapping[bytes, bytes], receive: Receive, trail: Trail
+    ) -> Receive:
         if not declared.media_types and b"transfer-encoding" in headers:
             # Some clients announce a body by this header and then send none.
             try:
@@ -59,11 +126,16 @@ class Guard:
             return receive
         body = await self._reader.read(receive)
         if body:
-            self._read(body)
+            self._read(body, declared, trail)
         return replay(body, receive)
 
-    def _read(self, body: bytes) -> None:
+    def _read(self, body: bytes, declared: Declaration, trail: Trail) -> None:
         try:
-            strict_json.read(body)
+            _, leaves = strict_json.read(body)
         except strict_json.BadJson as error:
             raise BadBody(error.reason, next_action="Send plain JSON (RFC 7493).") from None
+        trail.suspicion += score.suspicious(
+            (leaf.text, leaf.member in FREE_TEXT and not leaf.is_name)
+            for leaf in leaves
+            if leaf.is_name or leaf.member not in declared.secrets
+        )

@@ -38,6 +38,9 @@ class Refused:
 
 def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Refused | None:
     """None when the request may go on. Nothing is decoded or repaired here."""
+    refused = _check_headers(headers, max_body)
+    if refused is not None:
+        return refused
     if len(raw_path) + len(query) > MAX_TARGET_BYTES:
         return Refused(414, "target_too_long", f"Path and query may have {MAX_TARGET_BYTES} bytes.")
     if not _PATH.fullmatch(raw_path) or b"/." in raw_path:
@@ -49,7 +52,7 @@ def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Ref
     names = [part.partition(b"=")[0] for part in query.split(b"&")] if query else []
     if len(set(names)) != len(names):
         return Refused(400, "repeated_parameter", "Each query parameter may be given once.")
-    return _check_headers(headers, max_body)
+    return None
 
 
 def _check_headers(headers: Headers, max_body: int) -> Refused | None:

@@ -23,6 +23,7 @@ from infra.local.rabbitmq import RabbitNode
 from infra.local.state import State
 from sandbox.settings import PLATFORM_ZONE
 from services.dns.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, without
+from shared.bus.topology import THREATS_USER
 
 # Who signs internal tokens, and which process holds the key. The API of a service and its worker share a name
 # towards others only where both call somebody.
@@ -245,7 +246,7 @@ class Services:
             "gateway",
             [self.python, "-m", "gateway"],
             self._common("gateway", "api", "gateway"),
-            self._broker("gateway"),
+            self._broker("gateway") | {"sc_threat_amqp_url": self._broker(THREATS_USER)["sc_amqp_url"]},
             "gateway",
         )
 

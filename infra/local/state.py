@@ -10,6 +10,7 @@ from pathlib import Path
 from infra.local.databases import SERVICES, passwords
 from infra.local.ports import free_ports
 from infra.local.rabbitmq import RabbitUser
+from shared.bus.topology import THREATS_USER, permissions
 
 EVENTS_EXCHANGE = "sendchief.events"
 
@@ -38,7 +39,7 @@ class State:
         return [user(name, self.broker[name]) for name in BROKER_USERS]
 
 
-BROKER_USERS = ("operator", "gateway", *SERVICES)
+BROKER_USERS = ("operator", "gateway", THREATS_USER, *SERVICES)
 
 
 def user(name: str, password: str) -> RabbitUser:
@@ -52,6 +53,11 @@ def user(name: str, password: str) -> RabbitUser:
     if name == "gateway":
         own = r"^gateway\."
         return RabbitUser(name, password, own, own, rf"{own}|^sendchief\.events$", topics="^$")
+    if name == THREATS_USER:
+        allowed = permissions(name)
+        return RabbitUser(
+            name, password, allowed.configure, allowed.write, allowed.read, topics=allowed.topic
+        )
     return RabbitUser(
         name, password, "^$", r"^sendchief\.events$", rf"^{name}\.(?!.*\.parked$)", topics=rf"^{name}\."
     )

@@ -25,6 +25,7 @@ from shared.bus.connection import DEAD_LETTER_EXCHANGE, EXCHANGE, connect
 
 DELIVERY_LIMIT = 5
 PARKED = ".parked"
+THREATS_USER = "gateway-threats"
 
 
 class Permissions(NamedTuple):
@@ -39,9 +40,13 @@ class Permissions(NamedTuple):
 def permissions(service: str, bindings: Iterable[Binding] = ()) -> Permissions:
     """What the user of `service` may do: publish its own facts, read its own queues, nothing else.
 
-    The gateway has an exclusive queue per process, `gateway.<anything>`, which it declares and binds itself.
+    The gateway has an exclusive queue per process, `gateway.<anything>`, which it declares and binds itself. It tells
+    of threats as another user, who may do only that: one user with both could declare an exchange, bind it to the
+    events exchange, and forge every service's facts through it.
     """
     topic = rf"^{service}\."
+    if service == THREATS_USER:
+        return Permissions("^$", f"^{_exactly(EXCHANGE)}$", "^$", r"^gateway\.threat\.observed\.v1$")
     if service == "gateway":
         own = r"^gateway\."
         return Permissions(own, own, rf"^(gateway\..*|{_exactly(EXCHANGE)})$", topic)

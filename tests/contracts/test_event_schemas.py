@@ -33,7 +33,7 @@ def test_no_published_type_has_vanished() -> None:
 
 @pytest.mark.parametrize("kind", EVENTS)
 def test_the_type_is_a_fact_of_its_producer_with_a_major_version(kind: str) -> None:
-    assert re.fullmatch(r"(auth|vault|provisioner|dns|reputation)\.[a-z_]+\.[a-z_]+\.v[1-9]", kind)
+    assert re.fullmatch(r"(auth|vault|provisioner|dns|reputation|gateway)\.[a-z_]+\.[a-z_]+\.v[1-9]", kind)
     assert EVENTS[kind].__module__.endswith((f"{EVENTS[kind].producer()}_events", ".audit"))
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from infra.local.accounts import UIDS
+from infra.local.databases import SERVICES
 from infra.local.layout import Layout
 from infra.local.pki import Authority
 from infra.local.ports import free_ports
 from infra.local.rabbitmq import definitions
-from infra.local.state import BROKER_USERS, State
+from infra.local.state import State
+from shared.bus.topology import THREATS_USER
 
 
 def test_two_stacks_of_one_checkout_share_no_path() -> None:
@@ -61,7 +63,7 @@ def test_free_ports_are_distinct() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-@pytest.mark.parametrize("service", [name for name in BROKER_USERS if name not in ("operator", "gateway")])
+@pytest.mark.parametrize("service", SERVICES)
 def test_service_user_declares_nothing_and_publishes_only_its_own_facts(tmp_path: Path, service: str) -> None:
     users = State.load(tmp_path / "state.json").broker_users()
     permission = next(
@@ -77,6 +79,18 @@ def test_service_user_declares_nothing_and_publishes_only_its_own_facts(tmp_path
     assert not re.search(permission["read"], f"{service}.on-event.parked")
     assert re.search(permission["read"], f"{service}.on-event")
     assert not re.search(topics["write"], "other.server.ready.v1")
+
+
+def test_who_tells_of_threats_may_do_only_that(tmp_path: Path) -> None:
+    written = definitions(State.load(tmp_path / "state.json").broker_users(), "sendchief.events")
+    permission = next(p for p in written["permissions"] if p["user"] == THREATS_USER)
+    topics = next(p for p in written["topic_permissions"] if p["user"] == THREATS_USER)
+    assert (permission["configure"], permission["read"]) == ("^$", "^$")
+    assert not re.search(permission["write"], "")
+    assert re.search(permission["write"], "sendchief.events")
+    assert re.search(topics["write"], "gateway.threat.observed.v1")
+    assert not re.search(topics["write"], "gateway.threat.observed.v1.x")
+    assert not re.search(topics["write"], "auth.membership.changed.v1")
 
 
 def test_passwords_are_not_in_the_representation_of_users(tmp_path: Path) -> None:
