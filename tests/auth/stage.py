@@ -87,7 +87,9 @@ class Stage:
         return {**headers, "Idempotency-Key": new_id("evt")}
 
     def link_token(self, address: str) -> str:
-        found = re.search(r"#token=(\S+)", self.mail.last_to(address).text)
+        """Of the last mail to the address that has a link with a token."""
+        mails = reversed([mail for mail in self.mail.mails if mail.to == address])
+        found = next(filter(None, (re.search(r"#token=(\S+)", mail.text) for mail in mails)), None)
         assert found is not None
         return found[1]
 
