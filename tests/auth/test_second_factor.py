@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from services.auth.client import Client
 from services.auth.errors import CodeRefused
 from services.auth.second_factor import totp
 from services.auth.second_factor.sealing import Sealing
@@ -246,21 +247,21 @@ async def test_of_fifty_who_proved_one_code_one_redeems_it(app: App) -> None:
     """Past the counting of attempts: the row itself decides."""
     factors = factors_of(app.auth)
     code = SecretStr(app.next_code())
-    proofs = [await factors.prove(app.person.id, code) for _ in range(5)] * 10
+    proofs = [await factors.prove(app.person.id, code, Client()) for _ in range(5)] * 10
     assert await redeemed(app, factors, proofs) == 1
 
 
 async def test_of_fifty_who_proved_one_recovery_code_one_redeems_it(app: App) -> None:
     factors = factors_of(app.auth)
-    proof = await factors.prove(app.person.id, SecretStr(app.recovery_codes[0]))
+    proof = await factors.prove(app.person.id, SecretStr(app.recovery_codes[0]), Client())
     assert await redeemed(app, factors, [proof] * 50) == 1
     assert (await app.ask("GET", FACTOR)).json()["recovery_codes_left"] == 9
 
 
 async def test_a_proof_is_worth_nothing_once_the_factor_was_changed(app: App) -> None:
     factors = factors_of(app.auth)
-    by_code = await factors.prove(app.person.id, SecretStr(app.next_code()))
-    by_recovery = await factors.prove(app.person.id, SecretStr(app.recovery_codes[0]))
+    by_code = await factors.prove(app.person.id, SecretStr(app.next_code()), Client())
+    by_recovery = await factors.prove(app.person.id, SecretStr(app.recovery_codes[0]), Client())
     off = await app.ask("DELETE", FACTOR, password=PASSWORD, code=app.recovery_codes[1])
     assert off.status_code == 204
     assert await redeemed(app, factors, [by_code, by_recovery]) == 0
@@ -446,17 +447,45 @@ async def test_turning_it_on_sends_a_mail(app: App) -> None:
     assert await app.mails("The second factor is on") == 1
 
 
+async def test_each_change_is_on_the_person_s_record(app: App) -> None:
+    await app.sign_in(app.recovery_codes[0])
+    await app.ask("POST", f"{FACTOR}/recovery-codes", password=PASSWORD, code=app.next_code())
+    for _ in range(5):
+        await app.sign_in(WRONG)
+    app.auth.clock.advance(seconds(60))
+    await app.ask("DELETE", FACTOR, password=PASSWORD, code=app.next_code())
+    record = (await app.ask("GET", "/v1/me/security-events")).json()["items"]
+    assert {item["kind"] for item in record} >= {
+        "second_factor_on",
+        "recovery_code_used",
+        "recovery_codes_replaced",
+        "code_guessed",
+        "second_factor_off",
+    }
+
+
+async def test_a_password_that_is_set_anew_by_mail_does_not_turn_it_off(app: App) -> None:
+    asked = await app.auth.client.post("/v1/auth/password-reset", json={"email": app.person.email})
+    assert asked.status_code == 202
+    await app.auth.send_mail()
+    new = "another sentence that nobody says"
+    body = {"token": app.auth.link_token(app.person.email), "password": new}
+    assert (await app.auth.client.post("/v1/auth/password-reset/complete", json=body)).status_code == 200
+    assert (await app.sign_in(password=new)).json()["code"] == "second_factor_required"
+    assert (await app.sign_in(app.next_code(), new)).status_code == 201
+
+
 # -- the key that seals ------------------------------------------------------------------------------------------
 
 
 async def test_a_new_sealing_key_takes_over_with_the_next_sign_in(app: App) -> None:
     new, old = SecretStr("another secret " * 4), app.auth.settings.second_factor_key
     both = factors_of(app.auth, Sealing(new, old))
-    proof = await both.prove(app.person.id, SecretStr(app.next_code()))
+    proof = await both.prove(app.person.id, SecretStr(app.next_code()), Client())
     async with app.auth.app_database.transaction(account_id=app.person.id) as session:
         await both.redeem(session, app.person.id, proof)
     alone = factors_of(app.auth, Sealing(new))
-    assert (await alone.prove(app.person.id, SecretStr(app.next_code()))).step is not None
+    assert (await alone.prove(app.person.id, SecretStr(app.next_code()), Client())).step is not None
 
 
 # ----------------------------------------------------------------------------------------------------------------

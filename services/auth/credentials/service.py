@@ -57,7 +57,7 @@ class Credentials:
         """How many other sessions have ended. Raises what `Sessions.reauthenticate` raises, and PasswordRefused."""
         new = request.new_password
         stored = await self._sessions.check_password_again(account_id, request.current_password)
-        proof = await self._second_factors.prove(account_id, request.code)
+        proof = await self._second_factors.prove(account_id, request.code, client)
         async with self._database.transaction(account_id=account_id) as session:
             account = await repository.account(session, account_id)
         if account is None:

@@ -199,8 +199,8 @@ def code_guessed(about: About) -> Letter:
     return Letter(
         "Somebody knows your password",
         (
-            f"Hello {about.name}, your password was entered correctly several times, followed by wrong codes. "
-            "Nobody got in.",
+            f"Hello {about.name}, your password was entered correctly several times, followed by wrong codes, "
+            f"by {about.data['device']} at {about.data['network']}. Nobody got in.",
             "If it was not you, somebody knows your password: change it now.",
         ),
     )

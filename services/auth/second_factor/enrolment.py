@@ -11,14 +11,16 @@ from datetime import datetime, timedelta
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.auth.client import Client
 from services.auth.errors import CodeMismatch, SecondFactorOff, SecondFactorOn
 from services.auth.models import SecondFactor
-from services.auth.notifications import repository as mail
 from services.auth.passwords import PasswordHasher
 from services.auth.second_factor import recovery_codes, repository, totp
 from services.auth.second_factor.schemas import AuthenticatorKey, RecoveryCodes, SecondFactorView
 from services.auth.second_factor.service import PASSWORD_AND_CODE, Proof, SecondFactors
-from services.auth.sessions.service import Sessions, end
+from services.auth.security_events import service as security_events
+from services.auth.security_events.schemas import Kind
+from services.auth.sessions.service import Sessions, end_all
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Unauthenticated
@@ -51,11 +53,11 @@ class Enrolment:
         pending = factor is not None and self._in_time(factor)
         return SecondFactorView(state="pending" if pending else "off", on_since=None, recovery_codes_left=0)
 
-    async def start(self, person: Identity, password: SecretStr) -> AuthenticatorKey:
+    async def start(self, person: Identity, password: SecretStr, client: Client) -> AuthenticatorKey:
         """A key that waits for its first code. Raises SecondFactorOn."""
         if (await self.view(person.subject)).state == "on":
             raise SecondFactorOn(next_action="Turn it off first, to use another authenticator.")
-        proof = await self._sessions.reauthenticate(person.subject, password, None)
+        proof = await self._sessions.reauthenticate(person.subject, password, None, client)
         key = totp.new_key()
         async with self._database.transaction(account_id=person.subject) as session:
             account = await repository.lock_account(session, person.subject, exclusive=True)
@@ -67,7 +69,7 @@ class Enrolment:
                 raise SecondFactorOn
         return AuthenticatorKey(otpauth_uri=totp.uri(key, account.email), secret=totp.secret_text(key))
 
-    async def confirm(self, person: Identity, code: SecretStr) -> RecoveryCodes:
+    async def confirm(self, person: Identity, code: SecretStr, client: Client) -> RecoveryCodes:
         """Raises CodeMismatch, SecondFactorOn, or SecondFactorOff when there is no key that waits."""
         async with self._database.transaction(account_id=person.subject) as session:
             factor = await repository.second_factor(session, person.subject)
@@ -89,26 +91,28 @@ class Enrolment:
                 raise SecondFactorOn(next_action="Make new recovery codes if you have not seen them.")
             await repository.replace_recovery_codes(session, person.subject, hashes)
             await self._leave_only(session, person, now)
-            self._tell(session, person, "second_factor_on", now)
+            self._record(session, person, "second_factor_on", client)
         return codes
 
     async def replace_recovery_codes(
-        self, person: Identity, password: SecretStr, code: SecretStr | None
+        self, person: Identity, password: SecretStr, code: SecretStr | None, client: Client
     ) -> RecoveryCodes:
-        proof = await self._sessions.reauthenticate(person.subject, password, code)
+        proof = await self._sessions.reauthenticate(person.subject, password, code, client)
         codes, hashes = await self._new_codes()
         async with self._database.transaction(account_id=person.subject) as session:
             await self._redeem(session, person, proof)
             await repository.replace_recovery_codes(session, person.subject, hashes)
-            self._tell(session, person, "recovery_codes_replaced", self._clock.now())
+            self._record(session, person, "recovery_codes_replaced", client)
         return codes
 
-    async def turn_off(self, person: Identity, password: SecretStr, code: SecretStr | None) -> None:
-        proof = await self._sessions.reauthenticate(person.subject, password, code)
+    async def turn_off(
+        self, person: Identity, password: SecretStr, code: SecretStr | None, client: Client
+    ) -> None:
+        proof = await self._sessions.reauthenticate(person.subject, password, code, client)
         async with self._database.transaction(account_id=person.subject) as session:
             await self._redeem(session, person, proof)
             await repository.forget(session, person.subject)
-            self._tell(session, person, "second_factor_off", self._clock.now())
+            self._record(session, person, "second_factor_off", client)
 
     async def _redeem(self, session: AsyncSession, person: Identity, proof: Proof) -> None:
         """For changes of a factor that is on."""
@@ -121,16 +125,15 @@ class Enrolment:
         """The session at hand has just shown a code; the others have not."""
         current = person.session_id or ""
         await repository.set_methods(session, current, PASSWORD_AND_CODE)
-        for session_id in await repository.other_sessions(session, person.subject, current):
-            await end(session, session_id, now, "second factor turned on")
+        await end_all(session, person.subject, now, "second factor turned on", except_id=current)
 
     async def _new_codes(self) -> tuple[RecoveryCodes, dict[str, str]]:
         codes = recovery_codes.new_codes()
         hashes = {code.handle: await self._hasher.hash(SecretStr(code.secret)) for code in codes}
         return RecoveryCodes(recovery_codes=[code.text() for code in codes]), hashes
 
-    def _tell(self, session: AsyncSession, person: Identity, kind: str, now: datetime) -> None:
-        mail.enqueue(session, kind, person.subject, now=now, account_id=person.subject)
+    def _record(self, session: AsyncSession, person: Identity, kind: Kind, client: Client) -> None:
+        security_events.record(session, person.subject, kind, client=client, now=self._clock.now())
 
     def _in_time(self, factor: SecondFactor) -> bool:
         return self._clock.now() - factor.created_at <= TIME_TO_CONFIRM

@@ -112,12 +112,3 @@ async def forget(session: AsyncSession, account_id: str) -> None:
 
 async def set_methods(session: AsyncSession, session_id: str, methods: tuple[str, ...]) -> None:
     await session.execute(update(Session).where(Session.id == session_id).values(methods=list(methods)))
-
-
-async def other_sessions(session: AsyncSession, account_id: str, session_id: str) -> list[str]:
-    statement = (
-        select(Session.id)
-        .where(Session.account_id == account_id, Session.id != session_id, Session.revoked_at.is_(None))
-        .order_by(Session.id)
-    )
-    return list((await session.execute(statement)).scalars())

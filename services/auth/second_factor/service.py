@@ -7,18 +7,19 @@ for the factor that it saw.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.auth.client import Client
 from services.auth.errors import CodeDelayed, CodeRefused, SecondFactorRequired
 from services.auth.models import SecondFactor
-from services.auth.notifications import repository as mail
 from services.auth.passwords import PasswordHasher
 from services.auth.second_factor import recovery_codes, repository, totp
 from services.auth.second_factor.sealing import Sealing
+from services.auth.security_events import service as security_events
 from services.auth.sessions import attempts, delay
 from services.auth.sessions.repository import forget_failures
 from shared.clock import Clock
@@ -38,6 +39,7 @@ class Proof:
     step: int | None = None
     handle: str = ""
     code_hash: str = ""
+    client: Client = field(default_factory=Client)
 
 
 class SecondFactors:
@@ -50,7 +52,7 @@ class SecondFactors:
         self._clock = clock
         self._pepper = pepper.get_secret_value().encode()
 
-    async def prove(self, account_id: str, code: SecretStr | None) -> Proof:
+    async def prove(self, account_id: str, code: SecretStr | None, client: Client) -> Proof:
         """Call it once the password is known to be right. Raises SecondFactorRequired, CodeRefused, CodeDelayed."""
         async with self._database.transaction(account_id=account_id) as session:
             factor = await repository.second_factor(session, account_id)
@@ -64,9 +66,9 @@ class SecondFactors:
         proof = await self._look(account_id, factor, code.get_secret_value(), now)
         if proof is None:
             if tries == delay.CODE.free:
-                await self._warn(account_id, now)
+                await self._warn(account_id, client, now)
             raise CodeRefused
-        return proof
+        return replace(proof, client=client)
 
     async def _look(self, account_id: str, factor: SecondFactor, code: str, now: datetime) -> Proof | None:
         shown = recovery_codes.parse(code)
@@ -87,10 +89,10 @@ class SecondFactors:
             return None
         return Proof(PASSWORD_AND_CODE, confirmed_at, handle=shown.handle, code_hash=stored)
 
-    async def _warn(self, account_id: str, now: datetime) -> None:
+    async def _warn(self, account_id: str, client: Client, now: datetime) -> None:
         """The password is known to whoever guesses here: its owner has to hear of it."""
         async with self._database.transaction(account_id=account_id) as session:
-            mail.enqueue(session, "code_guessed", account_id, now=now, account_id=account_id)
+            security_events.record(session, account_id, "code_guessed", client=client, now=now)
 
     async def redeem(self, session: AsyncSession, account_id: str, proof: Proof) -> None:
         """Uses the proof up. Raises CodeRefused when somebody else did before, or the factor has changed since."""
@@ -120,7 +122,7 @@ class SecondFactors:
         if not await repository.use_recovery_code(session, account_id, proof.handle, proof.code_hash, now):
             return False
         left = await repository.recovery_codes_left(session, account_id)
-        mail.enqueue(
-            session, "recovery_code_used", account_id, now=now, account_id=account_id, data={"left": left}
+        security_events.record(
+            session, account_id, "recovery_code_used", client=proof.client, now=now, left=str(left)
         )
         return True

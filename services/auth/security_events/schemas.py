@@ -17,6 +17,11 @@ Kind = Literal[
     "email_change_requested",
     "email_changed",
     "email_change_undone",
+    "second_factor_on",
+    "second_factor_off",
+    "recovery_code_used",
+    "recovery_codes_replaced",
+    "code_guessed",
 ]
 
 

@@ -63,7 +63,7 @@ async def refresh(
 
 @router.post("/v1/auth/sessions/current/step-up", dependencies=[signed_in()])
 async def step_up(
-    request: Reauthentication, response: Response, identity: IdentityDep, wired: Wired
+    request: Reauthentication, response: Response, identity: IdentityDep, client: ClientDep, wired: Wired
 ) -> TokenView:
     """Shows the password again, and a code where there is a second factor, for what asks for a fresh sign-in.
 
@@ -71,7 +71,7 @@ async def step_up(
     """
     response.headers["Cache-Control"] = "no-store"
     return await wired.sessions.step_up(
-        identity.subject, identity.session_id or "", request.password, request.code
+        identity.subject, identity.session_id or "", request.password, request.code, client
     )
 
 

@@ -64,7 +64,7 @@ class Sessions:
         """Raises SignInFailed (one answer for all reasons) or SignInDelayed; with a second factor also
         SecondFactorRequired, CodeRefused or CodeDelayed."""
         account, checked = await self._check_password(email.strip().lower(), password, client)
-        proof = await self._second_factors.prove(account.id, code)
+        proof = await self._second_factors.prove(account.id, code, client)
         now = self._clock.now()
         async with self._database.transaction(account_id=account.id) as session:
             await _require_unchanged(session, account.id, checked)
@@ -104,11 +104,13 @@ class Sessions:
                 await repository.set_password_hash(session, account.id, stored, verdict.rehashed)
         return account, verdict.rehashed or stored
 
-    async def reauthenticate(self, account_id: str, password: SecretStr, code: SecretStr | None) -> Proof:
+    async def reauthenticate(
+        self, account_id: str, password: SecretStr, code: SecretStr | None, client: Client
+    ) -> Proof:
         """Somebody who is signed in shows again that he is who he was; the caller redeems the proof. Raises what
         `sign_in` raises."""
         await self.check_password_again(account_id, password)
-        return await self._second_factors.prove(account_id, code)
+        return await self._second_factors.prove(account_id, code, client)
 
     async def check_password_again(self, account_id: str, password: SecretStr) -> str:
         """The stored hash that the password matched, for somebody who is signed in already.
@@ -128,11 +130,16 @@ class Sessions:
         return stored
 
     async def step_up(
-        self, account_id: str, session_id: str, password: SecretStr, code: SecretStr | None
+        self,
+        account_id: str,
+        session_id: str,
+        password: SecretStr,
+        code: SecretStr | None,
+        client: Client,
     ) -> TokenView:
         """Makes the session as fresh as a new one. An answer that gets lost costs nothing: a refreshed access token
         says the same."""
-        proof = await self.reauthenticate(account_id, password, code)
+        proof = await self.reauthenticate(account_id, password, code, client)
         async with self._database.transaction(account_id=account_id) as session:
             await self._second_factors.redeem(session, account_id, proof)
             fresh = await repository.authenticated_again(
