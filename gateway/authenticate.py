@@ -139,7 +139,8 @@ class ApiKeys:
         now = self._monotonic()
         if known is not None and known[0] > now and known[1].expires_at > time.time():
             return known[1]
-        principal = _partner(await self._introspect({"kind": "api_key", "key": key.decode()}))
+        question = {"kind": "api_key", "key": key.decode()}
+        principal = _partner(await self._authority.settled(lambda: self._introspect(question)))
         if principal is not None and self._authority.fresh:
             self._cache[digest] = (now + KEY_CACHE_SECONDS, principal)
             if len(self._cache) > MAX_CACHED:

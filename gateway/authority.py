@@ -7,14 +7,17 @@ map is as good as asking; otherwise `fresh` is False, and callers ask auth about
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from shared.contracts.auth_events import ApiKeyRevoked, Heartbeat, MembershipChanged, SessionRevoked
+from shared.errors import Unavailable
 
 AuthorityEvent = MembershipChanged | SessionRevoked | ApiKeyRevoked | Heartbeat
-REMEMBER_SECONDS = 660.0
+T = TypeVar("T")
+ATTEMPTS: Final = 5
+REMEMBER_SECONDS: Final = 660.0
 """Longer than an access token lives, and than a key's introspection is believed."""
 
 
@@ -64,6 +67,21 @@ class Authority:
     def fresh(self) -> bool:
         """Whether answers from here can be trusted now."""
         return self._loaded and self._monotonic() - self._heard_at <= self._silence
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Differs after anything was learned."""
+        return self.generation, self.sequence
+
+    async def settled(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer of `ask()`; asked again when something was learned meanwhile, for then the answer may be of
+        before the change, and whoever acknowledged the change must not act on it. Raises Unavailable."""
+        for _ in range(ATTEMPTS):
+            mark = self.mark
+            answer = await ask()
+            if mark == self.mark:
+                return answer
+        raise Unavailable("Rights are being changed at the moment.", retry_after=1)
 
     def role(self, account_id: str, workspace_id: str) -> str | None:
         return self._roles.get((account_id, workspace_id))

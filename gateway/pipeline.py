@@ -98,10 +98,11 @@ class Pipeline:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         trail.client_ip = request_filter.client_ip(headers)
         by_name = dict(headers)
+        credential = by_name.get(b"authorization")
         try:
             match = self._route(scope, headers)
             route = trail.route = match.route
-            principal = trail.principal = await self._caller(route, by_name.get(b"authorization"), trail)
+            principal = trail.principal = await self._caller(route, credential, trail)
         except DomainError:
             if not trail.judged:
                 await self._guard.admit(trail)
@@ -109,17 +110,27 @@ class Pipeline:
         await self._guard.admit(trail)
         self._limit(route, principal, trail)
         workspace_id = trail.asked_workspace = match.params.get("workspace_id")
-        role = await self._role(route, principal, workspace_id)
-        decision = decide(route, principal, workspace_id, role, int(self._now()))
-        if decision.refusal is not None:
-            raise _refusal(decision, route)
+        role = await self._admit(route, principal, workspace_id)
         trail.workspace_id = workspace_id
         if route.idempotency and b"idempotency-key" not in by_name:
             raise IdempotencyKeyMissing(next_action="Send a fresh random value in Idempotency-Key.")
         receive = await self._guard.examine(scope, match, by_name, receive, trail)
+        if route.method != "GET":
+            # A caller may take his time over a body; what was true at its beginning has to be true at its end.
+            role = await self._admit(route, principal, workspace_id)
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
-        exchange = self._exchange(scope, route, headers, token, trail)
+        exchange = self._exchange(scope, route, headers, token, trail, credential)
         return await self._upstreams.proxies[route.service].forward(exchange, receive, send)
+
+    async def _admit(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
+        """The caller's role in the workspace, as of now. Raises what refuses him."""
+        if principal is not None and self._ended(principal):
+            raise Unauthenticated("The session or key has ended.", next_action="Sign in, or use another key.")
+        role = await self._role(route, principal, workspace_id)
+        decision = decide(route, principal, workspace_id, role, int(self._now()))
+        if decision.refusal is not None:
+            raise _refusal(decision, route)
+        return role
 
     def _route(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Match:
         raw_path: bytes = scope["raw_path"]
@@ -187,14 +198,13 @@ class Pipeline:
     async def _introspected(self, person: Principal, workspace_id: str | None) -> str | None:
         if workspace_id is not None and not _is_workspace_id(workspace_id):
             workspace_id = None
-        answer = await self._upstreams.introspect(
-            {
-                "kind": "session",
-                "session_id": person.session_id,
-                "account_id": person.account_id,
-                "workspace_id": workspace_id,
-            }
-        )
+        question = {
+            "kind": "session",
+            "session_id": person.session_id,
+            "account_id": person.account_id,
+            "workspace_id": workspace_id,
+        }
+        answer = await self._authority.settled(lambda: self._upstreams.introspect(question))
         if answer.get("active") is not True:
             raise Unauthenticated("The session has ended.", next_action="Sign in again.")
         role = answer.get("role")
@@ -222,7 +232,13 @@ class Pipeline:
     # -- on its way ----------------------------------------------------------------------------------------
 
     def _exchange(
-        self, scope: Scope, route: Route, headers: list[tuple[bytes, bytes]], token: bytes, trail: Trail
+        self,
+        scope: Scope,
+        route: Route,
+        headers: list[tuple[bytes, bytes]],
+        token: bytes,
+        trail: Trail,
+        credential: bytes | None,
     ) -> Exchange:
         passed = request_filter.forwarded(headers, route.cookie)
         traceparent = next((value for name, value in headers if name == b"traceparent"), None)
@@ -245,19 +261,23 @@ class Pipeline:
             stream=route.stream,
             cookies=route.service == "auth" and route.access != "workspace",
             extra=trail.extra,
-            allowed=lambda: self._still_allowed(trail),
+            allowed=lambda: self._still_allowed(route, trail, bearer(credential)),
         )
 
-    def _still_allowed(self, trail: Trail) -> bool:
-        """Whether a stream may go on: the credential is alive and, as far as is known, the membership too."""
+    async def _still_allowed(self, route: Route, trail: Trail, credential: bytes | None) -> bool:
+        """Whether a stream may go on: credential and rights are what they have to be, as far as can be known."""
         principal = trail.principal
         if principal is None:
             return True
-        if principal.expires_at <= self._now() or self._ended(principal):
+        try:
+            if credential is not None and principal.kind == "api_key" and not self._authority.fresh:
+                principal = await self._keys.principal(credential)
+            if principal is None or principal.expires_at <= self._now():
+                return False
+            await self._admit(route, principal, trail.workspace_id)
+        except DomainError:
             return False
-        if trail.workspace_id is None or not self._authority.fresh:
-            return True
-        return self._authority.role(principal.account_id, trail.workspace_id) is not None
+        return True
 
 
 def _is_workspace_id(text: str) -> bool:

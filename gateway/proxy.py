@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ class Exchange:
     stream: bool
     cookies: bool
     extra: Headers
-    allowed: Callable[[], bool]
+    allowed: Callable[[], Awaitable[bool]]
     """Whether the caller may still have what he is being sent: asked each second while a stream goes on."""
     begun: bool = False
     """Whether anything has been sent to the caller."""
@@ -256,11 +256,11 @@ async def _send_whole(head: Message, body: bytes, exchange: Exchange, send: Send
         raise ClientGone from error
 
 
-async def _over(receive: Receive, allowed: Callable[[], bool]) -> None:
+async def _over(receive: Receive, allowed: Callable[[], Awaitable[bool]]) -> None:
     """Returns when the caller's rights have ended; raises ClientGone when he has hung up."""
     gone = asyncio.create_task(_disconnected(receive))
     try:
-        while allowed():
+        while await allowed():
             done, _ = await asyncio.wait({gone}, timeout=RECHECK_SECONDS)
             if done:
                 raise ClientGone
