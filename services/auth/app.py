@@ -30,6 +30,7 @@ from services.auth.security_events.endpoints import router as security_events
 from services.auth.sessions.endpoints import router as sessions
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
+from services.auth.threats.endpoints import router as threats
 from services.auth.wiring import ApiResources
 from services.auth.workspaces.endpoints import router as workspaces
 from shared.clock import Clock, SystemClock
@@ -48,6 +49,7 @@ ROUTERS = (
     api_keys,
     secret_scanning,
     audit_log,
+    threats,
     authority,
 )
 

@@ -319,6 +319,28 @@ class AuditLog(Base):
     row_hash: Mapped[str] = mapped_column(Text)
 
 
+class Threat(Base):
+    """What gateways saw. Without a workspace it concerns nobody in particular, and no workspace sees it."""
+
+    __tablename__ = "threat"
+    __table_args__ = (
+        Index("ix_threat_page", "workspace_id", "last_at", "id"),
+        Index("ix_threat_last_at", "last_at"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    workspace_id: Mapped[str | None] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str | None] = mapped_column(Text)
+    route: Mapped[str | None] = mapped_column(Text)
+    signatures: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    count: Mapped[int]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+
 class Deletion(Base):
     """The end of a workspace: who asked, and which service has given back what it held, when."""
 

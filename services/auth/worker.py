@@ -11,6 +11,7 @@ from services.auth.mail_links import MailLinkSigner
 from services.auth.notifications.service import send_due
 from services.auth.providers.resend import ResendMailer
 from services.auth.settings import WorkerSettings
+from services.auth.threats.service import forget_old
 from services.auth.wiring import WorkerResources
 from shared.bus.worker import Periodic, run_worker
 from shared.clock import SystemClock
@@ -18,6 +19,7 @@ from shared.db.database import Database
 from shared.http import vendor_client
 
 HEARTBEAT_SECONDS = 1.0
+THREATS_SECONDS = 3600.0
 
 
 def build_resources(settings: WorkerSettings, database: Database) -> WorkerResources:
@@ -50,6 +52,7 @@ async def main() -> None:
         tasks=[
             Periodic(settings.mail_poll_seconds, partial(send_due, resources), name="mail"),
             Periodic(HEARTBEAT_SECONDS, partial(beat, database), name="heartbeat"),
+            Periodic(THREATS_SECONDS, partial(forget_old, database, resources.clock), name="threats"),
         ],
         database=database,
     )

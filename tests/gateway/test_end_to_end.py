@@ -159,3 +159,20 @@ async def test_health_and_the_documents_are_served(stack: World) -> None:
     page = await client.get("/v1/docs")
     assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
     assert len(page.headers.get_list("content-security-policy")) == 1
+
+
+async def test_an_attack_is_seen_by_the_workspace_that_it_was_aimed_at(stack: World) -> None:
+    """From the request to the gateway's event, auth's consumer and the owner's page (over the broker: test_threats)."""
+    auth, gateway, client, _ = stack
+    ada = await sign_in(stack, "watch@people.test")
+    workspace_id = await create_workspace(stack, ada, "W")
+    await gateway.documentation.check()
+    headers = {**ada, "X-Forwarded-For": "192.0.2.5", "Idempotency-Key": "t1"}
+    attack = {"name": "<script>alert(1)</script>", "scopes": ["servers:read"]}
+    await client.post(f"/v1/workspaces/{workspace_id}/api-keys", json=attack, headers=headers)
+    for event in gateway.guard.threats.take():
+        await auth.bus.deliver(event)
+    page = (await client.get(f"/v1/workspaces/{workspace_id}/threats", headers=ada)).json()
+    kinds = {item["kind"]: item for item in page["items"]}
+    assert kinds["signature"]["source"] == "192.0.2.5"
+    assert "xss.script" in kinds["signature"]["signatures"]

@@ -1,0 +1,64 @@
+"""Threats: kept as gateways told them, for ninety days, shown to the workspace that they concern."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.models import Threat
+from services.auth.threats import repository
+from services.auth.threats.schemas import ThreatView
+from shared.clock import Clock
+from shared.contracts.gateway_events import ThreatObserved
+from shared.db.database import Database
+from shared.errors import Invalid
+from shared.web.pagination import Page, PageRequest
+
+KEPT: Final = timedelta(days=90)
+
+
+async def store(session: AsyncSession, event: ThreatObserved) -> None:
+    """The same event twice is one row. A stranger can name any workspace: one that there is not gets no rows."""
+    row = event.model_dump(exclude={"threat_id"}) | {
+        "id": event.threat_id,
+        "signatures": list(event.signatures),
+    }
+    if event.workspace_id and not await repository.workspace_exists(session, event.workspace_id):
+        row["workspace_id"] = None
+    await repository.add(session, row)
+
+
+async def forget_old(database: Database, clock: Clock) -> None:
+    """Addresses are kept no longer than they are of use."""
+    async with database.transaction() as session:
+        await repository.forget(session, clock.now() - KEPT)
+
+
+async def page(
+    session: AsyncSession, workspace_id: str, page: PageRequest, *, kind: str | None
+) -> Page[ThreatView]:
+    rows = await repository.page(
+        session, workspace_id, before=_position(page), limit=page.limit + 1, kind=kind
+    )
+    return page.page(rows, _view, lambda row: (row.last_at.isoformat(), row.id))
+
+
+def _position(page: PageRequest) -> tuple[datetime, str] | None:
+    if page.after is None:
+        return None
+    try:
+        at, identifier = page.after
+        moment = datetime.fromisoformat(str(at))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or not isinstance(identifier, str) or "\0" in identifier:
+        raise Invalid(
+            "The cursor is not one of ours.", field="query.cursor", next_action="Start at the first page."
+        )
+    return moment, identifier
+
+
+def _view(row: Threat) -> ThreatView:
+    return ThreatView.model_validate(row, from_attributes=True)
