@@ -118,6 +118,17 @@ async def test_wrong_revoked_expired_and_orphaned_keys_are_inactive(auth: Stage)
     assert (await introspect(auth, key))["active"] is False
 
 
+async def test_a_key_whose_maker_is_no_member_is_inactive_even_if_nobody_revoked_it(auth: Stage) -> None:
+    owner, admin = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await auth.join(owner, workspace_id, admin, "admin")
+    key = (await make(auth, admin, workspace_id))["key"]
+    assert (await introspect(auth, key))["active"] is True
+    async with auth.worker.database.transaction() as session:
+        await session.execute(text("delete from member where account_id = :id"), {"id": admin.id})
+    assert (await introspect(auth, key))["active"] is False
+
+
 async def test_scopes_never_exceed_the_maker(auth: Stage) -> None:
     owner = await auth.person()
     workspace_id = await auth.workspace(owner)

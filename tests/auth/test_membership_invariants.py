@@ -34,7 +34,7 @@ from tests.fixtures.identity import Trust
 TABLE = RouteTable.load(GatewaySettings.model_fields["permissions_file"].default)
 RANK = {"member": 0, "admin": 1, "owner": 2}
 SCOPES = ("servers:read", "domains:write", "members:write", "billing:write")
-PEOPLE = 4
+PEOPLE = 5
 Deed = tuple[Any, ...]
 
 person = st.integers(0, PEOPLE - 1)
@@ -62,13 +62,16 @@ class World:
         self.dead_keys: set[str] = set()
 
     async def begin(self) -> None:
-        """Two owners and an admin, so that there is something to quarrel about from the start."""
+        """Two owners and an admin, with keys and open invitations of theirs: something to quarrel about."""
         self.workspace_id = await self.stage.workspace(self.people[0])
         for who in (1, 2):
             await self.carry_out(("invite", 0, who, "admin"))
             await self.carry_out(("accept", who))
         await self.carry_out(("transfer", 0, 1, "owner"))
         assert sorted((await self.roles()).values()) == ["admin", "owner", "owner"]
+        for who, whom in ((1, 3), (2, 4)):
+            assert await self.carry_out(("invite", who, whom, "admin")) == 201
+            assert await self.carry_out(("make_key", who, {"servers:read", "members:write"})) == 201
 
     async def carry_out(self, wish: Deed) -> int:
         status: int = await getattr(self, wish[0])(*wish[1:])
@@ -224,6 +227,9 @@ class World:
             found = await session.execute(select(ApiKey).where(ApiKey.workspace_id == self.workspace_id))
             rows = list(found.scalars())
         for row in rows:
+            assert row.revoked_at is not None or row.created_by in roles, (
+                "a key outlived its maker's membership"
+            )
             says = await introspect(self.stage, self.keys[row.id])
             if not says["active"]:
                 self.dead_keys.add(row.id)
