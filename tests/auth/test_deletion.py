@@ -44,6 +44,20 @@ async def test_an_end_needs_the_typed_name_and_a_fresh_sign_in(auth: Stage) -> N
     assert requested.count(workspace_id) == 1
 
 
+async def test_who_was_owner_when_the_gateway_looked_and_is_not_any_more_ends_nothing(auth: Stage) -> None:
+    owner, other = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    await auth.join(owner, workspace_id, other)
+    handed_over = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/transfer",
+        json={"member_id": await auth.member_id(workspace_id, other)},
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    assert handed_over.status_code == 200
+    assert await ask(auth, owner, workspace_id) == (403, "forbidden")
+    assert await ask(auth, other, workspace_id) == (202, "deleting")
+
+
 async def test_rights_end_at_once_and_the_asker_stays_to_the_end(auth: Stage) -> None:
     owner, guest = await auth.person(), await auth.person()
     workspace_id = await auth.workspace(owner)

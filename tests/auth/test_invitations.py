@@ -157,6 +157,28 @@ async def test_an_invitation_revoked_before_it_was_sent_is_not_mailed(auth: Stag
     assert not any(mail.to == "never@people.test" for mail in auth.mail.mails)
 
 
+async def test_of_an_acceptance_and_a_revocation_at_once_one_counts(auth: Stage) -> None:
+    owner, guest = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(owner)
+    for _ in range(6):
+        invitation_id = await invite(auth, owner, workspace_id, guest.email)
+        token = auth.link_token(guest.email)
+        accepted, revoked = await asyncio.gather(
+            accept(auth, guest, token),
+            auth.client.delete(
+                f"/v1/workspaces/{workspace_id}/invitations/{invitation_id}",
+                headers=auth.as_user(owner.id, workspace_id),
+            ),
+        )
+        assert (accepted, revoked.status_code) in [(200, 404), (410, 204)]
+        is_member = guest.id in await auth.roles(workspace_id)
+        assert is_member is (accepted == 200)
+        if is_member:
+            member_id = await auth.member_id(workspace_id, guest)
+            path = f"/v1/workspaces/{workspace_id}/members/{member_id}"
+            await auth.client.delete(path, headers=auth.as_user(owner.id, workspace_id))
+
+
 async def resend(auth: Stage, owner: Person, workspace_id: str, invitation_id: str) -> httpx.Response:
     return await auth.client.post(
         f"/v1/workspaces/{workspace_id}/invitations/{invitation_id}/resend",

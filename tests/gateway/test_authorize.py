@@ -136,6 +136,22 @@ def test_a_key_that_passes_carries_the_permission_that_the_service_checks(
         assert wanted.permission in TABLE.permissions_for(role, frozenset(scopes))
 
 
+@given(
+    st.sampled_from(WORKSPACE_ROUTES), st.sampled_from(ROLES), st.sets(st.sampled_from(sorted(ALL_SCOPES)))
+)
+def test_a_key_passes_nowhere_where_its_maker_would_not(wanted: Route, role: str, scopes: set[str]) -> None:
+    if decide(wanted, key(*scopes), WS, role, NOW).refusal is None:
+        assert decide(wanted, person(), WS, role, NOW).refusal is None
+    assert TABLE.permissions_for(role, frozenset(scopes)) <= TABLE.permissions_of(role)
+
+
+@given(st.sampled_from(WORKSPACE_ROUTES), st.integers(0, 2), st.integers(0, 2))
+def test_a_higher_role_passes_wherever_a_lower_one_does(wanted: Route, one: int, other: int) -> None:
+    high, low = ROLES[min(one, other)], ROLES[max(one, other)]
+    if decide(wanted, person(), WS, low, NOW).refusal is None:
+        assert decide(wanted, person(), WS, high, NOW).refusal is None
+
+
 def test_every_route_matches_itself_and_only_with_its_methods() -> None:
     for wanted in TABLE.routes:
         path = "/".join(new_id("srv") if part.startswith("{") else part for part in wanted.path.split("/"))
