@@ -117,6 +117,7 @@ def service_servers(stage: Stage) -> str:
     location = /openapi.json {{ alias {stage.directory}/openapi-{service}.json; }}
     location = /v1/auth/jwks {{ alias {stage.directory}/jwks.json; }}
     location = /internal/memberships {{ alias {stage.directory}/memberships.json; }}
+    add_header X-Request-Id $http_x_request_id always;  # as every service does
     location / {{ return 200 '{(stage.directory / "body.json").read_text()}'; }}
   }}""")
     return "".join(found)
