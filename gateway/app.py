@@ -7,10 +7,11 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from gateway.access_log import AccessLog
 from gateway.authenticate import AccessTokens, ApiKeys
 from gateway.authority import Authority, Snapshot
 from gateway.documentation import Documentation
@@ -33,8 +34,6 @@ from shared.identity import FileSigner
 from shared.ids import new_id
 from shared.observability.logging import get_logger
 
-REQUESTS = Counter("sc_gateway_requests_total", "Requests by route and status", ["method", "route", "status"])
-SECONDS = Histogram("sc_gateway_seconds", "Seconds until the answer ended", ["method", "route"])
 FRESH = Gauge("sc_gateway_authority_fresh", "1 while memberships are known without asking")
 SEQUENCE = Gauge(
     "sc_gateway_authority_sequence", "Number of the last change of authority that is in effect here"
@@ -67,6 +66,9 @@ class Gateway:
             self.upstreams,
             self.guard,
         )
+        self.access_log = AccessLog()
+        self._registry = CollectorRegistry()
+        self._registry.register(self.access_log)
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,6 +89,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.upstreams.aclose()
+        self.access_log.flush()
 
     async def _snapshot(self) -> Snapshot:
         return Snapshot.parse(await self.upstreams.memberships())
@@ -146,15 +149,8 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> int:
         """The status that was sent; 499 when the caller hung up, 502 when an answer broke off midway."""
-        begun = False
-
-        async def noting(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
-            return await self.pipeline.run(scope, receive, noting, trail)
+            return await self.pipeline.run(scope, receive, send, trail)
         except DomainError as error:
             response = refusal(error, trail.request_id)
         except ServiceDown as error:
@@ -172,7 +168,7 @@ class Gateway:
             return 502  # the server closes the connection when an answer has been left unfinished
         except Exception:  # the outermost frame: logged in full here, and nothing of it leaves
             _log.exception("unexpected failure", request_id=trail.request_id)
-            if begun:
+            if trail.exchange is not None and trail.exchange.begun:
                 return 500
             response = plain_problem(
                 500, "internal", "Something went wrong on our side",
@@ -182,19 +178,15 @@ class Gateway:
         return response.status_code
 
     def _record(self, scope: Scope, trail: Trail, status: int, seconds: float) -> None:
-        route = trail.route.path if trail.route else "unmatched"
-        REQUESTS.labels(scope["method"], route, str(status)).inc()
-        SECONDS.labels(scope["method"], route).observe(seconds)
-        _log.info(
-            "request",
-            request_id=trail.request_id,
-            method=scope["method"],
-            route=route,
-            status=status,
-            milliseconds=round(seconds * 1000, 1),
-            subject=trail.principal.subject if trail.principal else None,
-            workspace_id=trail.workspace_id,
-            client_ip=trail.client_ip,
+        self.access_log.note(
+            trail.request_id,
+            scope["method"],
+            trail.route.path if trail.route else "unmatched",
+            status,
+            seconds,
+            trail.principal.subject if trail.principal else None,
+            trail.workspace_id,
+            trail.client_ip,
         )
 
     # -- own routes ----------------------------------------------------------------------------------------
@@ -215,7 +207,7 @@ class Gateway:
     async def metrics(self) -> Response:
         FRESH.set(self.authority.fresh)
         SEQUENCE.set(self.authority.sequence)
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest() + generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
     async def openapi(self) -> Response:
         with contextlib.suppress(ServiceDown):

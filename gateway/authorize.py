@@ -33,6 +33,9 @@ class Principal:
     maker_role: str | None = None
     """Of a key: its maker's role when the key was introspected. Only believed at that moment."""
 
+    def __hash__(self) -> int:
+        return hash(self.session_id or self.key_id)  # quick, and different enough
+
     @property
     def subject(self) -> str:
         return self.key_id or self.account_id

@@ -36,7 +36,8 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        self._failures.clear()
+        if self._failures:
+            self._failures.clear()
         self._opened_at = None
         self._probing = False
 

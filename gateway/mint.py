@@ -48,7 +48,6 @@ class Minter:
             token = self._vouch(route, principal, workspace_id, role, client_ip)
         value = token.encode()
         self._made[key] = (now + REUSE_SECONDS, value)
-        self._made.move_to_end(key)
         if len(self._made) > MAX_REMEMBERED:
             self._made.popitem(last=False)
         return value

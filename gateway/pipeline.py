@@ -119,7 +119,7 @@ class Pipeline:
             # A caller may take his time over a body; what was true at its beginning has to be true at its end.
             role = await self._admit(route, principal, workspace_id)
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
-        exchange = self._exchange(scope, route, headers, token, trail, credential)
+        exchange = trail.exchange = self._exchange(scope, route, by_name, token, trail, credential)
         return await self._upstreams.proxies[route.service].forward(exchange, receive, send)
 
     async def _admit(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
@@ -173,10 +173,8 @@ class Pipeline:
         return principal
 
     def _ended(self, principal: Principal) -> bool:
-        return any(
-            identifier is not None and self._authority.ended(identifier)
-            for identifier in (principal.session_id, principal.key_id)
-        )
+        identifier = principal.session_id or principal.key_id
+        return identifier is not None and self._authority.ended(identifier)
 
     async def _role(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
         """From the map while it can be trusted; a person whom it does not know is asked about, since he may have
@@ -235,29 +233,30 @@ class Pipeline:
         self,
         scope: Scope,
         route: Route,
-        headers: list[tuple[bytes, bytes]],
+        headers: dict[bytes, bytes],
         token: bytes,
         trail: Trail,
         credential: bytes | None,
     ) -> Exchange:
-        passed = request_filter.forwarded(headers, route.cookie)
-        traceparent = next((value for name, value in headers if name == b"traceparent"), None)
+        request_id = trail.request_id.encode()
+        traceparent = headers.get(b"traceparent")
         if traceparent is None or not request_filter.TRACEPARENT.fullmatch(traceparent):
             traceparent = new_traceparent().encode()
-        passed += [
+        passed = request_filter.forwarded(scope["headers"], route.cookie)
+        passed += (
             (b"x-sc-identity", token),
-            (b"x-request-id", trail.request_id.encode()),
+            (b"x-request-id", request_id),
             (b"traceparent", traceparent),
-        ]
+        )
         query: bytes = scope["query_string"]
-        length = next((value for name, value in headers if name == b"content-length"), None)
+        length = headers.get(b"content-length")
         return Exchange(
             method=scope["method"],
-            target=scope["raw_path"] + (b"?" + query if query else b""),
+            target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
             headers=passed,
-            has_body=length is not None or any(name == b"transfer-encoding" for name, _ in headers),
+            has_body=length is not None or b"transfer-encoding" in headers,
             content_length=int(length) if length is not None else None,
-            request_id=trail.request_id.encode(),
+            request_id=request_id,
             stream=route.stream,
             cookies=route.service == "auth" and route.access != "workspace",
             extra=trail.extra,

@@ -9,30 +9,37 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 WINDOW_SECONDS = 60
 MAX_CALLERS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Policy:
+    """`quota` units a minute under a name, and the header that says so."""
+
+    def __init__(self, name: str, quota: int) -> None:
+        self.name = name.encode()
+        self.quota = quota
+        self.header = b'"%b";q=%d;w=%d' % (self.name, quota, WINDOW_SECONDS)
+
+
+class Verdict(NamedTuple):
     """`remaining` units are left; `reset` seconds until the bucket is full; `retry_after` seconds if refused."""
 
     allowed: bool
-    policy: str
-    quota: int
+    policy: Policy
     remaining: int
     reset: int
     retry_after: int = 0
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         headers = [
-            (b"ratelimit-policy", f'"{self.policy}";q={self.quota};w={WINDOW_SECONDS}'.encode()),
-            (b"ratelimit", f'"{self.policy}";r={self.remaining};t={self.reset}'.encode()),
+            (b"ratelimit-policy", self.policy.header),
+            (b"ratelimit", b'"%b";r=%d;t=%d' % (self.policy.name, self.remaining, self.reset)),
         ]
         if not self.allowed:
-            headers.append((b"retry-after", str(self.retry_after).encode()))
+            headers.append((b"retry-after", b"%d" % self.retry_after))
         return headers
 
 
@@ -40,7 +47,7 @@ class Buckets:
     """Buckets of one policy: `quota` units per minute, refilled evenly; the least recently seen are forgotten."""
 
     def __init__(self, policy: str, quota: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._policy = policy
+        self._policy = Policy(policy, quota)
         self._quota = quota
         self._rate = quota / WINDOW_SECONDS
         self._monotonic = monotonic
@@ -57,9 +64,8 @@ class Buckets:
         if len(self._levels) > MAX_CALLERS:
             self._levels.popitem(last=False)
         return Verdict(
-            allowed=allowed,
-            policy=self._policy,
-            quota=self._quota,
+            allowed,
+            self._policy,
             remaining=int(level),
             reset=math.ceil((self._quota - level) / self._rate),
             retry_after=0 if allowed else max(1, math.ceil((cost - level) / self._rate)),

@@ -25,25 +25,30 @@ _DROPPED: Final = _OWN_NAMES | {
     b"access-control-allow-methods", b"access-control-expose-headers",
 }  # fmt: skip
 
+_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
+_NO_STORE: Final = (b"cache-control", b"no-store")
+
 Headers = list[tuple[bytes, bytes]]
 
 
 def public_headers(upstream: Iterable[tuple[bytes, bytes]], *, cookies: bool) -> Headers:
     """What of a service's headers reaches the caller; cookies only from auth."""
-    headers = list(upstream)
-    named = {
-        token.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for token in value.split(b",")
-    }
-    kept = [
-        (name, value)
-        for name, value in headers
-        if name not in _DROPPED and name not in named and (cookies or name != b"set-cookie")
-    ]
-    if not any(name == b"cache-control" for name, _ in kept):
-        kept.append((b"cache-control", b"no-store"))
+    kept: Headers = []
+    named: set[bytes] = set()
+    has_cache_control = False
+    for header in upstream:
+        name = header[0]
+        if name in _DROPPED:
+            if name == b"connection":
+                named |= {token.strip().lower() for token in header[1].split(b",")}
+        elif cookies or name != b"set-cookie":
+            has_cache_control = has_cache_control or name == b"cache-control"
+            kept.append(header)
+    if named - _PLAIN_CONNECTION:
+        kept = [header for header in kept if header[0] not in named]
+        has_cache_control = has_cache_control and b"cache-control" not in named
+    if not has_cache_control:
+        kept.append(_NO_STORE)
     return kept
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.authorize import Principal
+from gateway.proxy import Exchange
 from gateway.rate_limit import Verdict
 from gateway.routes import Route
 
@@ -22,6 +23,8 @@ class Trail:
     """As the path says."""
     verdict: Verdict | None = None
     client_ip: str | None = None
+    exchange: Exchange | None = None
+    """Once it was forwarded."""
     suspicion: tuple[str, ...] = ()
     """Names of the signatures found."""
     judged: bool = False

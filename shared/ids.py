@@ -18,11 +18,9 @@ _PREFIX: Final = re.compile(r"[a-z]{2,4}")
 def uuid7_hex(milliseconds: int | None = None, randomness: bytes | None = None) -> str:
     """32 lower-case hex digits. `milliseconds` since the epoch and 10 bytes of `randomness` fix the result."""
     moment = time.time_ns() // 1_000_000 if milliseconds is None else milliseconds
-    noise = int.from_bytes(os.urandom(10) if randomness is None else randomness[:10], "big")
-    rand_a = (noise >> 68) & 0xFFF
-    rand_b = noise & 0x3FFF_FFFF_FFFF_FFFF
-    value = (moment & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
-    return f"{value:032x}"
+    noise = (os.urandom(10) if randomness is None else randomness[:10]).hex()
+    variant = "89ab"[int(noise[4], 16) & 3]
+    return f"{moment & 0xFFFF_FFFF_FFFF:012x}7{noise[:3]}{variant}{noise[5:]}"
 
 
 def new_id(prefix: str) -> str:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MAX_TARGET_BYTES: Final = 2048
@@ -47,11 +48,12 @@ def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Ref
         return Refused(
             400, "bad_path", "Write the path plainly: no dots, escapes, parameters or empty parts."
         )
-    if not _QUERY.fullmatch(query) or _BAD_ESCAPE.search(query):
+    if query and (not _QUERY.fullmatch(query) or _BAD_ESCAPE.search(query)):
         return Refused(400, "bad_query", "The query holds characters that have to be percent-encoded.")
-    names = [part.partition(b"=")[0] for part in query.split(b"&")] if query else []
-    if len(set(names)) != len(names):
-        return Refused(400, "repeated_parameter", "Each query parameter may be given once.")
+    if query:
+        names = [part.partition(b"=")[0] for part in query.split(b"&")]
+        if len(set(names)) != len(names):
+            return Refused(400, "repeated_parameter", "Each query parameter may be given once.")
     return None
 
 
@@ -86,12 +88,16 @@ def client_ip(headers: Headers) -> str | None:
     """The address that nginx saw: the last one in X-Forwarded-For, which nginx sets and nobody else can."""
     for name, value in headers:
         if name == b"x-forwarded-for":
-            text = value.rpartition(b",")[2].strip().decode("latin-1")
-            try:
-                return str(ipaddress.ip_address(text))
-            except ValueError:
-                return None
+            return _address(value.rpartition(b",")[2].strip())
     return None
+
+
+@lru_cache(maxsize=4096)
+def _address(text: bytes) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text.decode("latin-1")))
+    except ValueError:
+        return None
 
 
 FORWARDED: Final = frozenset(
@@ -106,13 +112,11 @@ FORWARDED: Final = frozenset(
 
 def forwarded(headers: Headers, cookie: str | None) -> list[tuple[bytes, bytes]]:
     """Headers to pass on: those above, less any that `Connection` names, and the one cookie that the route has."""
-    named = {
-        token.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for token in value.split(b",")
-    }
-    kept = [(name, value) for name, value in headers if name in FORWARDED and name not in named]
+    kept = [header for header in headers if header[0] in FORWARDED]
+    for name, value in headers:
+        if name == b"connection":
+            named = {token.strip().lower() for token in value.split(b",")}
+            kept = [header for header in kept if header[0] not in named]
     if cookie is not None:
         wanted = cookie.encode()
         for name, value in headers:
