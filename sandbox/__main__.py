@@ -114,6 +114,7 @@ class Sandbox:
         secret = keys.stripe_webhook_secret.get_secret_value()
         webhooks = stripe.Webhooks(money, self.faults, secret, time.time)
         mails = resend.Books(Store(directory / "resend.sqlite3"))
+        told = resend.Webhooks(mails, self.faults, keys.resend_webhook_secret.get_secret_value(), time.time)
         wiring = control.Wiring(
             self.infrastructure,
             self.faults,
@@ -123,6 +124,7 @@ class Sandbox:
             money,
             webhooks,
             mails,
+            told,
             self.scaleway,
         )
         stripe_keys = Keys(keys.stripe_secret_key, keys.stripe_restricted_key)
@@ -140,6 +142,7 @@ class Sandbox:
         for name, app in apps.items():
             await self.http.start(name, app)
         self._tasks.append(asyncio.create_task(webhooks.run(), name="stripe webhooks"))
+        self._tasks.append(asyncio.create_task(told.run(), name="resend webhooks"))
         self._progress(", ".join(f"{name} {url}" for name, url in urls.items()))
         return self._endpoints(urls, platform)
 

@@ -26,6 +26,8 @@ from sandbox.dnsbl.server import Mode
 from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.infrastructure import Infrastructure
 from sandbox.resend import Books as ResendBooks
+from sandbox.resend import Webhooks as ResendWebhooks
+from sandbox.resend.webhooks import Outcome
 from sandbox.scaleway import ScalewayCloud
 from sandbox.stripe import Books as StripeBooks
 from sandbox.stripe import Webhooks, billing, checkout
@@ -44,6 +46,7 @@ class Wiring:
     stripe: StripeBooks
     webhooks: Webhooks
     resend: ResendBooks
+    resend_webhooks: ResendWebhooks
     scaleway: ScalewayCloud | None
 
 
@@ -95,6 +98,10 @@ class Availability(_Body):
 class WebhookEndpoint(_Body):
     url: str = Field(pattern=r"^https?://")
     ca_file: str | None = None
+
+
+class MailOutcome(_Body):
+    outcome: Outcome
 
 
 class Renewal(_Body):
@@ -337,6 +344,42 @@ def _mail(wiring: Wiring) -> APIRouter:
     @router.get("/resend/messages")
     async def sent(to: str | None = None) -> list[dict[str, Any]]:
         return wiring.resend.messages(to)
+
+    @router.get("/resend/webhook")
+    async def endpoint() -> dict[str, Any]:
+        return wiring.resend_webhooks.endpoint() or {}
+
+    @router.put("/resend/webhook")
+    async def configure(body: WebhookEndpoint) -> dict[str, Any]:
+        wiring.resend_webhooks.configure(body.url, body.ca_file)
+        return body.model_dump()
+
+    @router.get("/resend/deliveries")
+    async def deliveries() -> list[dict[str, Any]]:
+        return wiring.resend_webhooks.deliveries()
+
+    @router.post("/resend/events/{event_id}/resend")
+    async def again(event_id: str) -> dict[str, Any]:
+        wiring.resend_webhooks.resend(event_id)
+        return {"event": event_id}
+
+    @router.post("/resend/messages/{mail_id}/outcome")
+    async def happen(mail_id: str, body: MailOutcome) -> dict[str, Any]:
+        mail = wiring.resend.get(mail_id)
+        if mail is None:
+            raise KeyError(mail_id)
+        events = [wiring.resend_webhooks.happen(mail, address, body.outcome) for address in mail["to"]]
+        return {"events": [event for each in events for event in each]}
+
+    @router.put("/resend/recipients/{address}")
+    async def recipient(address: str, body: MailOutcome) -> dict[str, Any]:
+        wiring.resend.set_outcome(address, body.outcome)
+        return {"address": address, "outcome": body.outcome}
+
+    @router.delete("/resend/recipients/{address}")
+    async def ordinary(address: str) -> dict[str, Any]:
+        wiring.resend.set_outcome(address, None)
+        return {"address": address, "outcome": "delivered"}
 
     @router.post("/mail/outside/send")
     async def send(body: Mail) -> dict[str, Any]:

@@ -84,6 +84,13 @@ HABITS: tuple[Habit, ...] = (
     Habit(
         "resend", "emails.send", 6, Fault("error_before", status=500), "one mail in 6 answers 500 at first"
     ),
+    Habit(
+        "resend",
+        "webhook.email.delivered",
+        3,
+        Fault("duplicate"),
+        "one email.delivered in 3 is told twice",
+    ),
 )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import uuid
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +89,7 @@ class Credentials(BaseModel):
     stripe_restricted_key: SecretStr
     stripe_webhook_secret: SecretStr
     resend_api_key: SecretStr
+    resend_webhook_secret: SecretStr
     control_token: SecretStr
 
     @field_serializer(
@@ -96,6 +99,7 @@ class Credentials(BaseModel):
         "stripe_restricted_key",
         "stripe_webhook_secret",
         "resend_api_key",
+        "resend_webhook_secret",
         "control_token",
         when_used="json",
     )
@@ -104,10 +108,18 @@ class Credentials(BaseModel):
 
     @classmethod
     def load_or_create(cls, path: Path) -> Credentials:
-        """The credentials in `path` (mode 0600), made anew when there are none."""
-        if path.exists():
-            return cls.model_validate_json(path.read_text())
-        made = cls(
+        """The credentials in `path` (mode 0600). What is not there yet is made and kept."""
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if set(cls.model_fields) <= set(kept):
+            return cls.model_validate(kept)
+        new = cls._new()
+        made = cls.model_validate(new.model_dump() | kept)
+        write_private(path, made.model_dump_json(indent=1))
+        return made
+
+    @classmethod
+    def _new(cls) -> Credentials:
+        return cls(
             scaleway_secret_key=SecretStr(str(uuid.uuid4())),
             scaleway_organization_id=str(uuid.uuid4()),
             scaleway_project_id=str(uuid.uuid4()),
@@ -117,10 +129,9 @@ class Credentials(BaseModel):
             stripe_restricted_key=SecretStr(f"rk_test_{secrets.token_hex(24)}"),
             stripe_webhook_secret=SecretStr(f"whsec_{secrets.token_hex(16)}"),
             resend_api_key=SecretStr(f"re_{secrets.token_hex(16)}"),
+            resend_webhook_secret=SecretStr("whsec_" + b64encode(secrets.token_bytes(24)).decode()),
             control_token=SecretStr(secrets.token_urlsafe(32)),
         )
-        write_private(path, made.model_dump_json(indent=1))
-        return made
 
 
 def write_private(path: Path, text: str) -> None:

@@ -143,6 +143,7 @@ class Services:
                 access_key=self._key("access").read_text(),
                 sc_api_key_pepper=self._kept("api-key-pepper"),
                 sc_second_factor_key=self._kept("second-factor-key"),
+                sc_resend_webhook_secret=self.endpoints["resend_webhook_secret"],
             ),
             self._worker(
                 "auth",

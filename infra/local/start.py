@@ -174,7 +174,7 @@ async def _start_services(stack: Stack) -> None:
     _start_nginx(stack)
     await asyncio.gather(*(readiness.await_ready(stack, process) for process in wanted if process.socket))
     await readiness.await_public(stack)
-    await _register_webhook(stack)
+    await _register_webhooks(stack)
 
 
 def _start_nginx(stack: Stack) -> None:
@@ -186,12 +186,13 @@ def _start_nginx(stack: Stack) -> None:
     processes.start(stack.layout, Process("nginx", argv, account=account))
 
 
-async def _register_webhook(stack: Stack) -> None:
-    """Tells the Stripe stand-in where its events go, as one does in Stripe's dashboard."""
+async def _register_webhooks(stack: Stack) -> None:
+    """Tells the stand-ins of Stripe and Resend where their events go, as one does in the vendors' dashboards."""
     endpoints = stack.endpoints
     context = ssl.create_default_context(cafile=endpoints["ca_file"])
     headers = {"Authorization": f"Bearer {endpoints['control_token']}"}
     async with httpx.AsyncClient(verify=context, base_url=endpoints["control"], headers=headers) as client:
-        url = f"{stack.public_url}/v1/webhooks/stripe"
-        answer = await client.put("/stripe/webhook", json={"url": url, "ca_file": str(stack.ca_file)})
-        answer.raise_for_status()
+        for vendor in ("stripe", "resend"):
+            url = f"{stack.public_url}/v1/webhooks/{vendor}"
+            answer = await client.put(f"/{vendor}/webhook", json={"url": url, "ca_file": str(stack.ca_file)})
+            answer.raise_for_status()

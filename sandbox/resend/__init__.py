@@ -1,6 +1,7 @@
-"""Resend's e-mail API: takes mails, keeps them for the control API to read."""
+"""Resend's e-mail API: takes mails, keeps them for the control API to read, tells what became of them."""
 
 from sandbox.resend.app import create_app
 from sandbox.resend.books import Books
+from sandbox.resend.webhooks import Webhooks
 
-__all__ = ["Books", "create_app"]
+__all__ = ["Books", "Webhooks", "create_app"]

@@ -1,4 +1,4 @@
-"""Signed delivery of events to the merchant's endpoint, with retries that survive a restart.
+"""Stripe's webhooks: which events are told, and how they are signed.
 
 Signature: ``Stripe-Signature: t=<unix>,v1=<hex HMAC-SHA256 of "<t>.<body>">``.
 Source: https://docs.stripe.com/webhooks#verify-manually
@@ -6,26 +6,15 @@ Source: https://docs.stripe.com/webhooks#verify-manually
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
-import ssl
 from collections.abc import Callable
-from typing import Any
-
-import httpx
-import structlog
 
 from sandbox.faults import Faults
-from sandbox.stripe.books import Books, Document, new_id
+from sandbox.stripe.books import Books, Document
+from sandbox.webhooks import WebhookSender
 
-log = structlog.get_logger()
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 60.0
-GIVE_UP_AFTER = 3 * 86_400
-OVERTAKEN_SECONDS = 1.5
-TIMEOUT_SECONDS = 10.0
 SENT = ("checkout.session.", "customer.subscription.", "invoice.", "refund.", "charge.")
 
 
@@ -35,120 +24,33 @@ def signature(payload: bytes, secret: str, timestamp: int) -> str:
     return f"t={timestamp},v1={mac.hexdigest()}"
 
 
-class Webhooks:
-    """One endpoint. Deliveries are documents until they are answered 2xx; `now` gives Unix time."""
+class Webhooks(WebhookSender):
+    """One endpoint, for the events that Checkout and subscriptions cause."""
 
     def __init__(self, books: Books, faults: Faults, secret: str, now: Callable[[], float]) -> None:
+        super().__init__("stripe", books.store, faults, now)
         self._books = books
-        self._store = books.store
-        self._faults = faults
         self._secret = secret
-        self._now = now
-        self._wake = asyncio.Event()
         books.on_event = self.queue
 
-    def configure(self, url: str, ca_file: str | None) -> None:
-        """Where to deliver from now on; kept over a restart."""
-        self._store.put("webhook", "endpoint", {"url": url, "ca_file": ca_file})
-        self._wake.set()
-
-    def endpoint(self) -> Document | None:
-        return self._store.get("webhook", "endpoint")
-
     def queue(self, event: Document) -> None:
-        """Plan the delivery of an event, or two of them, or a late one: the habits of webhooks."""
-        if not event["type"].startswith(SENT):
-            return
-        fault = self._faults.take("stripe", f"webhook.{event['type']}")
-        delay = OVERTAKEN_SECONDS if fault is not None and fault.kind == "reorder" else 0.0
-        if fault is not None and fault.kind == "delay":
-            delay = fault.seconds
-        self._plan(event, delay)
-        if fault is not None and fault.kind == "duplicate":
-            self._plan(event, delay + 0.3)
-
-    def deliveries(self) -> list[Document]:
-        """All deliveries with their attempts, for the control API."""
-        return self._store.list("delivery")
+        if event["type"].startswith(SENT):
+            super().queue(event)
 
     def resend(self, event_id: str) -> None:
         """Deliver an event once more. Raises StripeError when there is none."""
-        self._plan(self._books.get("event", event_id), 0.0)
+        self.again(self._books.get("event", event_id))
 
-    async def run(self) -> None:
-        """Deliver what is due, for ever."""
-        while True:
-            self._wake.clear()
-            due = self._due()
-            await asyncio.gather(*(self._attempt(each) for each in due))
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._pause())
-            except TimeoutError:
-                continue
+    def payload(self, event_id: str) -> bytes:
+        return json.dumps(self._books.get("event", event_id), indent=2).encode()
 
-    def _plan(self, event: Document, delay: float) -> None:
-        now = self._now()
-        delivery = {
-            "id": new_id("wd"),
-            "event": event["id"],
-            "type": event["type"],
-            "state": "pending",
-            "created": now,
-            "due": now + delay,
-            "attempts": [],
-        }
-        self._store.put("delivery", delivery["id"], delivery)
-        self._wake.set()
-
-    def _pending(self) -> list[Document]:
-        return [each for each in self._store.list("delivery") if each["state"] == "pending"]
-
-    def _due(self) -> list[Document]:
-        if self.endpoint() is None:
-            return []
-        return [each for each in self._pending() if each["due"] <= self._now()]
-
-    def _pause(self) -> float:
-        if self.endpoint() is None:
-            return LAST_RETRY_SECONDS
-        due = [each["due"] for each in self._pending()]
-        return max(0.01, min(min(due) - self._now(), LAST_RETRY_SECONDS)) if due else LAST_RETRY_SECONDS
-
-    async def _attempt(self, delivery: Document) -> None:
-        outcome = await self._post(delivery)
-        delivery["attempts"].append({"at": self._now(), "outcome": outcome})
-        if isinstance(outcome, int) and 200 <= outcome < 300:
-            delivery["state"] = "delivered"
-            event = self._books.get("event", delivery["event"])
-            self._books.put(event | {"pending_webhooks": 0})
-        elif self._now() - delivery["created"] > GIVE_UP_AFTER:
-            delivery["state"] = "failed"
-        else:
-            tries = len(delivery["attempts"])
-            delivery["due"] = self._now() + min(FIRST_RETRY_SECONDS * 2 ** (tries - 1), LAST_RETRY_SECONDS)
-            log.info("webhook not taken", event_type=delivery["type"], outcome=outcome, tries=tries)
-        self._store.put("delivery", delivery["id"], delivery)
-
-    async def _post(self, delivery: Document) -> int | str:
-        """The status of the merchant's answer, or what kept it from answering."""
-        endpoint = self.endpoint()
-        if endpoint is None:
-            return "no endpoint"
-        payload = json.dumps(self._books.get("event", delivery["event"]), indent=2).encode()
-        headers = {
+    def headers(self, event_id: str, payload: bytes, timestamp: int) -> dict[str, str]:
+        return {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-            "Stripe-Signature": signature(payload, self._secret, int(self._now())),
+            "Stripe-Signature": signature(payload, self._secret, timestamp),
         }
-        try:
-            async with httpx.AsyncClient(
-                verify=_trust(endpoint), timeout=TIMEOUT_SECONDS, trust_env=False
-            ) as client:
-                return (await client.post(endpoint["url"], content=payload, headers=headers)).status_code
-        except (httpx.HTTPError, OSError) as error:
-            return f"{type(error).__name__}: {error}"
 
-
-def _trust(endpoint: Document) -> Any:
-    ca_file = endpoint["ca_file"]
-    return ssl.create_default_context(cafile=ca_file) if ca_file else ssl.create_default_context()
+    def taken(self, event_id: str) -> None:
+        event = self._books.get("event", event_id)
+        self._books.put(event | {"pending_webhooks": 0})

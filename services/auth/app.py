@@ -16,9 +16,11 @@ from services.auth.authority.endpoints import router as authority
 from services.auth.credentials.endpoints import router as credentials
 from services.auth.credentials.service import Credentials
 from services.auth.deletion.endpoints import router as deletion
+from services.auth.deliverability.endpoints import router as deliverability
 from services.auth.invitations.endpoints import router as invitations
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.passwords import PasswordHasher
+from services.auth.preferences.endpoints import router as preferences
 from services.auth.second_factor.endpoints import router as second_factor
 from services.auth.second_factor.enrolment import Enrolment
 from services.auth.second_factor.sealing import Sealing
@@ -51,6 +53,8 @@ ROUTERS = (
     audit_log,
     threats,
     authority,
+    preferences,
+    deliverability,
 )
 
 

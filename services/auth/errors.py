@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.errors import (
     Conflict,
+    DomainError,
     Forbidden,
     Gone,
     Invalid,
@@ -171,3 +172,25 @@ class WorkspaceLimit(Conflict):
 
 class WorkspaceGone(NotFound):
     pass
+
+
+class MailCannotBeSwitchedOff(Invalid):
+    code = "mail_cannot_be_switched_off"
+    title = "This kind of mail cannot be switched off"
+
+
+class BadSignature(DomainError):
+    status = 400
+    code = "bad_signature"
+    title = "The signature does not fit"
+
+
+class WebhookTooLarge(DomainError):
+    status = 413
+    code = "too_large"
+    title = "The request is too large"
+
+
+class ComplaintStands(Conflict):
+    code = "complaint_stands"
+    title = "Only the person can lift this"

@@ -14,10 +14,14 @@ from services.auth.errors import LinkRefused
 from shared.clock import Clock
 from shared.identity import StrictVerifier, TokenRejected, TokenSigner, key_id
 
-Purpose = Literal["confirm+jwt", "invite+jwt", "reset+jwt", "email+jwt", "undo+jwt"]
+Purpose = Literal["confirm+jwt", "invite+jwt", "reset+jwt", "email+jwt", "undo+jwt", "unsubscribe+jwt"]
 ISSUER: Final = "sendchief-mail"
 AUDIENCE: Final = "sendchief-mail-link"
 LONGEST: Final = timedelta(hours=72)
+LONGER: Final[dict[Purpose, timedelta]] = {
+    # Somebody may find the mail a year later; all that the link can do is to stop such mails.
+    "unsubscribe+jwt": timedelta(days=366),
+}
 
 
 class MailLinkSigner:
@@ -44,7 +48,7 @@ class MailLinkVerifier:
         self._verifiers: dict[Purpose, StrictVerifier] = {
             purpose: StrictVerifier(
                 keys, ISSUER, AUDIENCE, purpose,
-                max_lifetime=int(LONGEST.total_seconds()), strings=("sub", "jti"), clock=clock,
+                max_lifetime=int(LONGER.get(purpose, LONGEST).total_seconds()), strings=("sub", "jti"), clock=clock,
             )
             for purpose in get_args(Purpose)
         }  # fmt: skip

@@ -276,12 +276,23 @@ class StreamPosition(Base):
 
 
 class Notification(Base):
-    """One mail to be sent. `reference` names the row that it is about; tokens are made when it is sent."""
+    """One mail to be sent. `reference` names the row that it is about; tokens are made when it is sent.
+
+    Alerts with the same `collapse_key` that wait together are one row, `times` says how many. `delivery` is what the
+    provider told last about it: delivered, delayed, bounced, complained, failed.
+    """
 
     __tablename__ = "notification"
     __table_args__ = (
         CheckConstraint("state in ('pending','sent','failed','dropped')", name="state"),
         Index("ix_notification_due", "next_attempt_at", postgresql_where=text("state = 'pending'")),
+        Index(
+            "uq_notification_waiting",
+            "collapse_key",
+            unique=True,
+            postgresql_where=text("state = 'pending' and attempts = 0"),
+        ),
+        Index("ix_notification_collapse_key", "collapse_key", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -294,8 +305,40 @@ class Notification(Base):
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
-    provider_id: Mapped[str | None] = mapped_column(Text)
+    provider_id: Mapped[str | None] = mapped_column(Text, index=True)
     last_error: Mapped[str | None] = mapped_column(Text)
+    times: Mapped[int] = mapped_column(server_default="1")
+    collapse_key: Mapped[str | None] = mapped_column(Text)
+    delivery: Mapped[str | None] = mapped_column(Text)
+
+
+class NotificationMute(Base):
+    """A kind of mail that one person does not want from one workspace."""
+
+    __tablename__ = "notification_mute"
+
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspace.id", ondelete="CASCADE"), primary_key=True
+    )
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class MailSuppression(Base):
+    """An address that mail is not sent to, because it came back or was called spam. In force until `until` (None:
+    for good) or until somebody lifts it."""
+
+    __tablename__ = "mail_suppression"
+    __table_args__ = (CheckConstraint("reason in ('bounced','complained')", name="reason"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    email: Mapped[str] = mapped_column(Text, unique=True)
+    reason: Mapped[str] = mapped_column(Text)
+    detail: Mapped[str] = mapped_column(Text, server_default="")
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    lifted_at: Mapped[datetime | None]
 
 
 class AuditLog(Base):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True)
 class Mail:
-    """One message to one person. `key` is the same when it is tried again, so that it is not sent twice."""
+    """One message to one person. `key` is the same when it is tried again, so that it is not sent twice.
+    `reference` comes back with what the provider tells about it later."""
 
     key: str
     to: str
@@ -16,6 +18,8 @@ class Mail:
     text: str
     html: str
     kind: str
+    reference: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class MailRefused(Exception):

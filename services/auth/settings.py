@@ -31,6 +31,9 @@ class ApiSettings(ServiceSettings):
     secret_scanning_keys_file: Path | None = None
     """Public keys of who may report leaked API keys, as GitHub publishes its own; without it nobody may."""
 
+    resend_webhook_secret: SecretStr
+    """`whsec_…`: proves that what is told about our mails comes from the provider."""
+
     allow_test_domain: bool = False
     """Accept addresses under `.test` (RFC 6761), which no real mail system uses."""
 

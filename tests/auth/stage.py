@@ -30,11 +30,13 @@ from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
 
+WEBHOOK_SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PASSWORD = "a long sentence nobody says"
 OWNER_PERMISSIONS = (
     "workspace.read", "workspace.write", "workspace.transfer", "workspace.leave", "workspace.delete",
     "members.read", "members.write", "api_keys.read", "api_keys.write", "audit.read", "servers.read",
-    "servers.write", "domains.read", "credentials.export",
+    "servers.write", "domains.read", "credentials.export", "notifications.read",
+    "notifications.write",
 )  # fmt: skip
 
 
@@ -178,6 +180,7 @@ async def staged(
         mail_public_key_file=directory / "mail.pem",
         api_key_pepper="pepper" * 8,
         second_factor_key="factor" * 8,
+        resend_webhook_secret=WEBHOOK_SECRET,
         allow_test_domain=True,
         public_url="https://sendchief.test",
         **fields,

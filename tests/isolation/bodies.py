@@ -42,6 +42,10 @@ async def _invite(world: World, one: Customer, made: Made | None) -> Any:
     return {"email": f"{secrets.token_hex(6)}@people.test"}
 
 
+async def _preferences(world: World, one: Customer, made: Made | None) -> Any:
+    return {"off": ["server_ready"]}
+
+
 async def _api_key(world: World, one: Customer, made: Made | None) -> Any:
     return {"name": "k", "scopes": ["servers:read"]}
 
@@ -161,6 +165,7 @@ BODIES: dict[str, Body] = {
     f"POST {_W}/leave": _somebody_stays,
     f"PATCH {_W}/members/{{member_id}}": _role,
     f"POST {_W}/invitations": _invite,
+    f"PUT {_W}/notification-preferences": _preferences,
     f"POST {_W}/api-keys": _api_key,
     f"POST {_W}/api-keys/{{key_id}}/rotate": _rotate,
     f"POST {_W}/mailboxes/{{mailbox_id}}/reveal": _reason,

@@ -155,6 +155,26 @@ async def ended_workspace(world: World, one: Customer) -> Made:
     return Made(row.workspace_id)
 
 
+async def suppression(world: World, one: Customer) -> Made:
+    """A member whose address returned our mail."""
+    email, account_id = f"{secrets.token_hex(6)}@people.test", new_id("usr")
+    models = _models("auth")
+    row = models.MailSuppression(id=new_id("spr"), email=email, reason="bounced", since=NOW, until=LATER)
+    await world.add(
+        "auth",
+        models.Account(id=account_id, email=email, name="Guest", password_hash="!", created_at=NOW),
+        models.Member(
+            id=new_id("mem"),
+            workspace_id=one.workspace_id,
+            account_id=account_id,
+            role="member",
+            joined_at=NOW,
+        ),
+        row,
+    )
+    return Made(row.id)
+
+
 # -- vault -------------------------------------------------------------------------------------------------------
 
 
@@ -366,6 +386,7 @@ FACTORIES: dict[tuple[str, str], Factory] = {
     ("auth", "key_id"): api_key,
     ("auth", "session_id"): session,
     ("auth", "ended_workspace_id"): ended_workspace,
+    ("auth", "suppression_id"): suppression,
     ("vault", "mailbox_id"): secret_mailbox,
     ("vault", "export_id"): export,
     ("provisioner", "subscription_id"): subscription,
@@ -382,4 +403,5 @@ PREFIXES = {
     "workspace_id": "ws", "ended_workspace_id": "ws", "member_id": "mem", "invitation_id": "inv", "key_id": "key",
     "mailbox_id": "mbx", "export_id": "exp", "subscription_id": "sub", "server_id": "srv", "job_id": "job",
     "domain_id": "dom", "zone_id": "zon", "provider_token_id": "ptk", "plan_id": "pln", "token_id": "ptk",
+    "suppression_id": "spr",
 }  # fmt: skip

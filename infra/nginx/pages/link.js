@@ -7,9 +7,10 @@ const outcome = document.getElementById("outcome");
 history.replaceState(null, "", location.pathname);
 
 async function post(path, body, bearer) {
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() };
+  const headers = { "Idempotency-Key": crypto.randomUUID() };
+  if (body) headers["Content-Type"] = "application/json";
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const answer = await fetch(path, { method: "POST", headers, body: body && JSON.stringify(body) });
   const content = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error([content.detail, content.next_action].filter(Boolean).join(" ") || `HTTP ${answer.status}`);
   return content;
@@ -23,6 +24,10 @@ async function use() {
   if (form.id === "email") {
     await post("/v1/auth/email-change/confirm", { token });
     return "Your new address is confirmed.";
+  }
+  if (form.id === "unsubscribe") {
+    const { what } = await post(`/v1/unsubscribe?token=${encodeURIComponent(token)}`);
+    return `Done. You get no more mails of this kind: ${what}.`;
   }
   const { email, password } = Object.fromEntries(new FormData(form));
   if (form.id === "reset") {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from services.auth.notifications import repository
-from services.auth.notifications.kinds import KINDS, Kind
+from services.auth.notifications.kinds import KINDS, Kind, Person
 from services.auth.wiring import WorkerResources
 from shared.bus.binding import Binding, HandlerContext
 from shared.contracts.audit import AuditRecorded
@@ -30,13 +31,17 @@ async def on_fact(context: HandlerContext, event: EventData) -> None:
     for kind in KINDS:
         if kind.on is not None and isinstance(event, kind.on.event):
             data = event.model_dump(mode="json")
-            await _tell(context, kind, data[kind.on.about], data["workspace_id"], data)
+            if kind.on.when(data):
+                await _tell(context, kind, data[kind.on.about], data["workspace_id"], data, {})
 
 
 async def on_audit(context: HandlerContext, event: AuditRecorded) -> None:
     if event.outcome != "ok":
         return
-    actor = event.actor_id if event.actor_kind == "user" else None
+    persons: dict[Person, str | None] = {
+        "actor": event.actor_id if event.actor_kind == "user" else None,
+        "subject": event.data.get("account_id"),
+    }
     data = {
         **event.data,
         "target": event.target,
@@ -47,7 +52,7 @@ async def on_audit(context: HandlerContext, event: AuditRecorded) -> None:
     }
     for kind in KINDS:
         if event.action in kind.on_audit:
-            await _tell(context, kind, event.target, event.workspace_id, data, actor=actor)
+            await _tell(context, kind, event.target, event.workspace_id, data, persons)
 
 
 async def _tell(
@@ -56,23 +61,21 @@ async def _tell(
     reference: str,
     workspace_id: str,
     data: dict[str, Any],
-    *,
-    actor: str | None = None,
+    persons: Mapping[Person, str | None],
 ) -> None:
-    """One mail to each person that the kind is for."""
+    """One mail to each person that the kind is for: members by their role, and those whom the event itself names."""
     resources: WorkerResources = context.resources
     now = resources.clock.now()
-    people = set(await repository.members_with_role(context.session, workspace_id, kind.to))
-    if actor is not None and "actor" in kind.to:
-        people.add(actor)
-    for account_id in sorted(people):
-        repository.enqueue(
+    members = set(await repository.members_with_role(context.session, workspace_id, kind.to))
+    others = {person for role, person in persons.items() if person and role in kind.to} - members
+    for account_id in sorted(members | others):
+        await repository.enqueue_collapsed(
             context.session,
-            kind.name,
+            kind,
             reference,
             now=now,
             account_id=account_id,
-            data={**data, "workspace_id": workspace_id},
+            data={**data, "workspace_id": workspace_id, "as_member": account_id in members},
         )
 
 

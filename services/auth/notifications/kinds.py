@@ -11,10 +11,10 @@ address and makes its token when it is sent (`linked.py`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,16 +28,20 @@ from shared.contracts.reputation_events import AddressListed
 Topic = Literal["account", "security", "servers", "domains", "reputation", "billing"]
 """`account` and `security` cannot be switched off: somebody asked for the mail, or has to know."""
 
-Person = Literal["owner", "admin", "actor"]
+Person = Literal["owner", "admin", "actor", "subject"]
+"""Members by role; who did it; whom it was done to (`account_id` in the data of the audit row)."""
+
 IN_CHARGE: Final[tuple[Person, ...]] = ("owner", "admin")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """An event that makes people of its workspace get a mail. `about` is the field that names the subject."""
+    """An event that makes people of its workspace get a mail. `about` is the field that names the subject, `when`
+    says of the event's data whether there is something to tell."""
 
     event: type[EventData]
     about: str
+    when: Callable[[Mapping[str, Any]], bool] = lambda data: True
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ class Kind:
     row: Callable[[AsyncSession, linked.Sending, Notification], Awaitable[linked.Addressed | None]] | None = (
         None
     )
-    quiet: timedelta = timedelta(0)
-    """After a mail of this kind about one subject, further ones become a single mail at the end of this time."""
+    quiet: timedelta = timedelta(minutes=10)
+    """After a mail that an event caused, further ones of this kind about the same subject become a single mail at the
+    end of this time."""
 
     @property
     def optional(self) -> bool:

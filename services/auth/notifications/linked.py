@@ -27,8 +27,11 @@ class Sending:
 
 @dataclass(frozen=True)
 class Addressed:
+    """`account_id` is None for somebody who has no account with this address, as far as we know."""
+
     email: str
     about: About
+    account_id: str | None = None
 
 
 async def of_signup(session: AsyncSession, sending: Sending, mail: Notification) -> Addressed | None:
@@ -78,6 +81,5 @@ async def of_password_reset(session: AsyncSession, sending: Sending, mail: Notif
     if account is None:
         return None
     token = sending.links.sign("reset+jwt", reset.id, expires_at=reset.expires_at)
-    return Addressed(
-        account.email, About(name=account.name, link=f"{sending.public_url}/reset#token={token}")
-    )
+    link = f"{sending.public_url}/reset#token={token}"
+    return Addressed(account.email, About(name=account.name, link=link), account.id)

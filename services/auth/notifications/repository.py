@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Account, Member, Notification, Workspace
-from services.auth.notifications.kinds import BY_NAME
+from services.auth.notifications.kinds import BY_NAME, Kind
 from shared.ids import uuid7_hex
 
 
@@ -35,6 +36,40 @@ def enqueue(
             data=data or {},
             created_at=now,
             next_attempt_at=now,
+        )
+    )
+
+
+async def enqueue_collapsed(
+    session: AsyncSession,
+    kind: Kind,
+    reference: str,
+    *,
+    now: datetime,
+    account_id: str,
+    data: dict[str, Any],
+) -> None:
+    """As `enqueue`; but a mail of this kind about this subject that still waits takes the news in, and after one
+    was sent the next waits until the kind's quiet time is over."""
+    key = f"{kind.name}/{account_id}/{reference}"
+    last = func.max(func.coalesce(Notification.sent_at, Notification.created_at))
+    begun = Notification.collapse_key == key, Notification.state.in_(("pending", "sent"))
+    sent = (await session.execute(select(last).where(*begun, Notification.attempts > 0))).scalar_one()
+    statement = insert(Notification).values(
+        id=f"ntf_{uuid7_hex()}",
+        kind=kind.name,
+        reference=reference,
+        account_id=account_id,
+        data=data,
+        created_at=now,
+        next_attempt_at=now if sent is None else max(now, sent + kind.quiet),
+        collapse_key=key,
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Notification.collapse_key],
+            index_where=text("state = 'pending' and attempts = 0"),
+            set_={"data": statement.excluded.data, "times": Notification.times + 1},
         )
     )
 
@@ -78,6 +113,11 @@ async def members_with_role(session: AsyncSession, workspace_id: str, roles: Seq
     """Account ids of the members that have one of these roles."""
     statement = select(Member.account_id).where(Member.workspace_id == workspace_id, Member.role.in_(roles))
     return list((await session.execute(statement)).scalars())
+
+
+async def is_member(session: AsyncSession, workspace_id: str, account_id: str) -> bool:
+    statement = select(Member.id).where(Member.workspace_id == workspace_id, Member.account_id == account_id)
+    return (await session.execute(statement)).first() is not None
 
 
 async def workspace_name(session: AsyncSession, workspace_id: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import SecretStr
 
 from services.auth.ports import Mail, MailDelayed, MailRefused
@@ -29,7 +31,7 @@ class ResendMailer:
             "Authorization": f"Bearer {self._api_key.get_secret_value()}",
             "Idempotency-Key": mail.key,
         }
-        body = {
+        body: dict[str, Any] = {
             "from": self._sender,
             "to": [mail.to],
             "subject": mail.subject,
@@ -37,6 +39,10 @@ class ResendMailer:
             "html": mail.html,
             "tags": [{"name": "kind", "value": mail.kind}],
         }
+        if mail.reference:
+            body["tags"].append({"name": "notification", "value": mail.reference})
+        if mail.headers:
+            body["headers"] = dict(mail.headers)
         try:
             response = await vendor_request(
                 self._client, "POST", "/emails", vendor="resend", headers=headers, json=body
