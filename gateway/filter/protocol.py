@@ -19,7 +19,8 @@ _SINGLE = frozenset(
     {
         b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding", b"idempotency-key",
         b"if-match", b"last-event-id", b"x-sc-csrf", b"origin", b"traceparent", b"stripe-signature",
-        b"github-public-key-identifier", b"github-public-key-signature",
+        b"github-public-key-identifier", b"github-public-key-signature", b"svix-id", b"svix-timestamp",
+        b"svix-signature",
     }
 )  # fmt: skip
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -104,7 +105,8 @@ FORWARDED: Final = frozenset(
     {
         b"accept", b"accept-language", b"content-type", b"idempotency-key", b"if-match", b"if-none-match",
         b"last-event-id", b"origin", b"sec-fetch-site", b"stripe-signature", b"user-agent", b"x-sc-csrf",
-        b"github-public-key-identifier", b"github-public-key-signature",
+        b"github-public-key-identifier", b"github-public-key-signature", b"svix-id", b"svix-timestamp",
+        b"svix-signature",
     }
 )  # fmt: skip
 """The only request headers that reach a service. Whatever else a caller invents about himself stops here."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shared.errors import (
     Conflict,
-    DomainError,
     Forbidden,
     Gone,
     Invalid,
@@ -177,18 +176,6 @@ class WorkspaceGone(NotFound):
 class MailCannotBeSwitchedOff(Invalid):
     code = "mail_cannot_be_switched_off"
     title = "This kind of mail cannot be switched off"
-
-
-class BadSignature(DomainError):
-    status = 400
-    code = "bad_signature"
-    title = "The signature does not fit"
-
-
-class WebhookTooLarge(DomainError):
-    status = 413
-    code = "too_large"
-    title = "The request is too large"
 
 
 class ComplaintStands(Conflict):

@@ -270,4 +270,4 @@ async def test_a_signed_body_that_is_no_event_is_refused(auth: Stage, body: byte
 
 
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(auth: Stage) -> None:
-    assert (await tell(auth, b" " * (256 * 1024 + 1))).status_code == 413
+    assert (await tell(auth, b" " * (1024 * 1024 + 1))).status_code == 413

@@ -139,6 +139,10 @@ async def _no_report(world: World, one: Customer, made: Made | None) -> Any:
     return []
 
 
+async def _one_click(world: World, one: Customer, made: Made | None) -> Any:
+    return None
+
+
 async def _not_stripe(world: World, one: Customer, made: Made | None) -> Any:
     return {"id": "evt_1"}
 
@@ -159,6 +163,8 @@ BODIES: dict[str, Body] = {
     "POST /v1/workspaces": _workspace,
     "POST /v1/invitations/accept": _stale_link,
     "POST /v1/webhooks/stripe": _not_stripe,
+    "POST /v1/webhooks/resend": _not_stripe,
+    "POST /v1/unsubscribe": _one_click,
     f"DELETE {_W}": _delete_workspace,
     f"PATCH {_W}": _rename,
     f"POST {_W}/transfer": _transfer,

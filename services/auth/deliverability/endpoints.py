@@ -17,12 +17,13 @@ from services.auth.wiring import Wired
 from shared.ids import WorkspaceId
 from shared.web.access import IdentityDep, public, requires, signed_in
 from shared.web.session import SessionDep
+from shared.web.signed_body import SIGNED_JSON, read_bounded
 
 router = APIRouter(tags=["Notifications"])
 _SIGNED = Header(max_length=2048)
 
 
-@router.post("/v1/webhooks/resend", dependencies=[public()])
+@router.post("/v1/webhooks/resend", dependencies=[public()], openapi_extra=SIGNED_JSON)
 async def resend_webhook(
     request: Request,
     session: SessionDep,
@@ -34,7 +35,7 @@ async def resend_webhook(
     """Takes a signed event about one of our mails. The same event twice changes nothing."""
     return await service.take(
         session,
-        await service.read_bounded(request.stream()),
+        await read_bounded(request.stream()),
         event_id=svix_id,
         timestamp=svix_timestamp,
         signatures=svix_signature,

@@ -7,7 +7,6 @@ account depends on. Both are shown, and can be lifted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,12 +22,12 @@ from services.auth.deliverability.schemas import (
     WebhookTaken,
 )
 from services.auth.deliverability.signature import SignatureRejected, verify
-from services.auth.errors import BadSignature, ComplaintStands, WebhookTooLarge
+from services.auth.errors import ComplaintStands
 from shared.clock import Clock
 from shared.errors import NotFound, Unauthenticated
 from shared.observability.logging import get_logger
+from shared.web.signed_body import BadSignature
 
-MAX_BODY = 256 * 1024
 BOUNCE_HOLDS: Final = timedelta(days=30)
 DELIVERIES: Final = {
     "email.delivered": "delivered",
@@ -40,16 +39,6 @@ DELIVERIES: Final = {
 }
 
 _log = get_logger("deliverability")
-
-
-async def read_bounded(stream: AsyncIterator[bytes]) -> bytes:
-    """The raw body, byte for byte as it was signed. Raises WebhookTooLarge."""
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise WebhookTooLarge
-    return bytes(body)
 
 
 async def take(
