@@ -67,7 +67,7 @@ class Minter:
             route.service,
             subject=principal.subject,
             kind=principal.kind,
-            workspace_id=workspace_id,
+            workspace_id=workspace_id if _belongs(principal, workspace_id, role) else None,
             role=role,
             permissions=permissions,
             scopes=principal.scopes,
@@ -76,3 +76,11 @@ class Minter:
             auth_time=principal.authenticated_at,
             client_ip=client_ip,
         )
+
+
+def _belongs(principal: Principal, workspace_id: str | None, role: str | None) -> bool:
+    """Whether the authority puts the principal there. The services' row security shows what this token names, so
+    it is never taken from the path alone: should the decision ever err, there are no rows to be had."""
+    if role is None:
+        return False
+    return principal.kind == "user" or principal.workspace_id == workspace_id

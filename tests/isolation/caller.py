@@ -1,4 +1,4 @@
-"""Requests to an application in this process. An event stream is left after its first piece."""
+"""Requests to an application in this process. An event stream is left after its first event, or a second."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def call(app: Any, method: str, path: str, *, headers: Mapping[str, str], 
         else:
             pieces.append(message.get("body", b""))
             streaming = b"text/event-stream" in dict(start["headers"]).get(b"content-type", b"")
-            if not message.get("more_body") or (streaming and pieces[-1]):
+            if not message.get("more_body") or (streaming and b"data:" in pieces[-1]):
                 enough.set()
 
     task = asyncio.create_task(app(scope, receive, send))

@@ -243,7 +243,24 @@ async def server(world: World, one: Customer) -> Made:
         row.ever_ready = True
         job = (await session.scalars(select(models.Job).where(models.Job.server_id == row.id))).first()
         assert job is not None
+        session.add(_begun(models, job))
         return Made(row.id, {"hostname": row.hostname, "job_id": job.id})
+
+
+def _begun(models: Any, job: Any) -> Any:
+    """The first line of a job's log."""
+    return models.StepLog(
+        workspace_id=job.workspace_id,
+        server_id=job.server_id,
+        subject_id=job.subject_id,
+        step="reserve_address",
+        outcome="started",
+        attempt=1,
+        generation=job.generation,
+        fence=1,
+        at=NOW,
+        message=f"for {job.server_id}",
+    )
 
 
 async def job(world: World, one: Customer) -> Made:

@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
+from fastapi import Request
+
+from gateway import pipeline
+from gateway.authorize import ALLOW
 from shared.ids import new_id
+from shared.web.access import AccessRule, RequiresPermission, SignedIn
 from shared.web.problems import not_found
 from tests.isolation import bodies, people
 from tests.isolation.caller import Answer
@@ -61,6 +67,49 @@ async def check(stage: Stage, case: Case, expected: Expectation) -> list[str]:
     if case.of_workspace or case.thing:
         await _foreign(row)
     return row.wrong
+
+
+async def check_second_wall(stage: Stage, case: Case, expected: Expectation) -> list[str]:
+    """The same requests after foreign things, with every authorization check saying yes: row security gives nothing."""
+    row = Row(stage, case, expected, await cast(stage.world, expected.scope))
+    await stage.learn()
+    b = row.cast.b
+    theirs = await make(row.world, case, b)
+    body = await body_of(row.world, case, b, theirs)
+    thing_id = theirs.id if theirs else None
+    before = await row.world.holdings(b)
+    secrets = _secrets(before, await row.world.holdings(row.cast.a), f"{b.workspace_id} {thing_id} {body}")
+    with everything_allowed():
+        for principal in _strangers_to_b():
+            home = row.cast.home(principal).workspace_id
+            for path in {case.at(b.workspace_id, thing_id), case.at(home, thing_id)}:
+                answer = await row.ask(principal, path, body)
+                told = sorted(word for word in secrets if word.encode() in answer.body)
+                if told:
+                    row.note(principal, path, answer, f"nothing of B's, such as {told[0]}")
+    after = await row.world.holdings(b)
+    row.wrong += [f"B has now {line}" for line in set(after.rows) - set(before.rows)]
+    row.wrong += [f"B had {line}" for line in set(before.rows) - set(after.rows)]
+    return row.wrong
+
+
+def _strangers_to_b() -> list[str]:
+    return [name for name in PRINCIPALS if name not in OF_B and name != MEMBER_OF_BOTH]
+
+
+@contextmanager
+def everything_allowed() -> Iterator[None]:
+    """Gateway and services with their first wall taken down: whoever can say who he is may do everything."""
+
+    async def passes(self: AccessRule, request: Request) -> None:
+        return None
+
+    with (
+        patch.object(pipeline, "decide", lambda *_: ALLOW),
+        patch.object(RequiresPermission, "__call__", passes),
+        patch.object(SignedIn, "__call__", passes),
+    ):
+        yield
 
 
 async def make(world: World, case: Case, one: Customer) -> Made | None:
@@ -132,9 +181,8 @@ async def _foreign(row: Row) -> None:
     before = await row.world.holdings(b)
     secrets = _secrets(before, await row.world.holdings(a), f"{b.workspace_id} {foreign_id} {body}")
     with captured_logs() as lines:
-        for principal, column in PRINCIPALS.items():
-            if principal in OF_B or principal == MEMBER_OF_BOTH:
-                continue
+        for principal in _strangers_to_b():
+            column = PRINCIPALS[principal]
             own = row.expected.status[column]
             home = row.cast.home(principal).workspace_id
             if row.case.of_workspace:

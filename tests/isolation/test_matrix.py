@@ -12,7 +12,7 @@ from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.isolation import expectations
 from tests.isolation.cases import CASES, Case
-from tests.isolation.matrix import check
+from tests.isolation.matrix import check, check_second_wall
 from tests.isolation.stage import Stage, stage
 
 EXPECTED = expectations.load()
@@ -31,4 +31,12 @@ async def whole(
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_each_principal_gets_what_is_expected_and_nothing_of_others(whole: Stage, case: Case) -> None:
     wrong = await check(whole, case, expectations.of(case, EXPECTED))
+    assert not wrong, "\n".join([case.name, *wrong])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.parameters], ids=lambda case: case.name)
+async def test_with_every_authorization_check_gone_row_security_gives_nothing(
+    whole: Stage, case: Case
+) -> None:
+    wrong = await check_second_wall(whole, case, expectations.of(case, EXPECTED))
     assert not wrong, "\n".join([case.name, *wrong])

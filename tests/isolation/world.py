@@ -52,7 +52,7 @@ class Holdings:
         return frozenset(_WORD.findall("\n".join(self.rows)))
 
 
-_WORD = re.compile(r'(?<=")[^"\\]{8,}(?=")')
+_WORD = re.compile(r'(?<=")[^"\\]{8,}(?="(?!:))')
 
 
 @dataclass

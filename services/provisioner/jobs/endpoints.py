@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from services.provisioner.jobs import service
 from shared.ids import JobId, ServerId, WorkspaceId
 from shared.jobs import JobBatch, JobView, job_stream
-from shared.web import DatabaseDep, LastEventIdDep, Page, PageDep, SessionDep, requires
+from shared.web import DatabaseDep, IdentityDep, LastEventIdDep, Page, PageDep, SessionDep, requires
 
 router = APIRouter(prefix="/v1/workspaces/{workspace_id}", tags=["Jobs"])
 
@@ -20,12 +20,16 @@ async def get(workspace_id: WorkspaceId, job_id: JobId, session: SessionDep) -> 
 
 @router.get("/jobs/{job_id}/events", dependencies=[requires("jobs.read")])
 async def events(
-    workspace_id: WorkspaceId, job_id: JobId, database: DatabaseDep, last_event_id: LastEventIdDep
+    workspace_id: WorkspaceId,
+    job_id: JobId,
+    identity: IdentityDep,
+    database: DatabaseDep,
+    last_event_id: LastEventIdDep,
 ) -> StreamingResponse:
     """Server-sent events `step` and `job`, resumable by `Last-Event-ID`; ends when the job has."""
 
     async def load(after: int) -> JobBatch:
-        return await service.batch(database, workspace_id, job_id, after)
+        return await service.batch(database, identity.workspace_id, job_id, after)
 
     await load(last_event_id)  # an unknown job is a 404, not a broken stream
     return job_stream(load, last_event_id)

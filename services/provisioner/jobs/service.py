@@ -31,7 +31,7 @@ async def of_server(session: AsyncSession, server_id: str, request: PageRequest)
     return request.page(rows, lambda row: folds[row.id].view(), lambda row: row.id)
 
 
-async def batch(database: Database, workspace_id: str, job_id: str, after: int) -> JobBatch:
+async def batch(database: Database, workspace_id: str | None, job_id: str, after: int) -> JobBatch:
     """What happened after row `after`. The job as it ended comes last, also to a client that saw all its steps."""
     async with database.transaction(workspace_id=workspace_id) as session:
         job = await _job(session, job_id)
