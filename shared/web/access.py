@@ -59,7 +59,7 @@ class RequiresPermission(AccessRule):
         if self.permission not in identity.permissions:
             raise Forbidden(f"This needs the permission {self.permission}.", permission=self.permission)
         if self.step_up is not None:
-            _check_age(identity, self.step_up)
+            check_age(identity, self.step_up)
 
     def describe(self) -> dict[str, Any]:
         rule: dict[str, Any] = {"permission": self.permission}
@@ -79,7 +79,7 @@ class SignedIn(AccessRule):
         if identity.kind != "user":
             raise Forbidden("This is for signed-in people, not for keys.")
         if self.step_up is not None:
-            _check_age(identity, self.step_up)
+            check_age(identity, self.step_up)
 
     def describe(self) -> dict[str, Any]:
         rule: dict[str, Any] = {"signed_in": True}
@@ -111,7 +111,8 @@ class Internal(AccessRule):
         return {"internal": list(self.callers)}
 
 
-def _check_age(identity: Identity, seconds: int) -> None:
+def check_age(identity: Identity, seconds: int) -> None:
+    """Raises StepUpRequired; for keys Forbidden. For use cases where only some of the requests of a route need it."""
     if identity.kind != "user":
         raise Forbidden("This is for signed-in people, not for keys.")
     now = datetime.now(UTC)

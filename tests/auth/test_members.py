@@ -9,6 +9,7 @@ import httpx
 
 from services.auth.models import ApiKey, Invitation
 from shared.contracts.auth_events import ApiKeyRevoked, MembershipChanged
+from shared.identity import HEADER, mint_internal
 from tests.auth.stage import Person, Stage
 
 
@@ -206,3 +207,39 @@ async def test_a_member_of_another_workspace_is_nobody_here(auth: Stage) -> None
     ]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert await auth.roles(foreign) == {other.id: "owner"}
+
+
+async def test_an_old_sign_in_is_not_enough_to_take_an_owner_his_role(auth: Stage) -> None:
+    one, two = await auth.person(), await auth.person()
+    workspace_id = await auth.workspace(one)
+    await auth.co_owner(one, workspace_id, two)
+    path = f"/v1/workspaces/{workspace_id}/members/{await auth.member_id(workspace_id, two)}"
+    old = auth.as_user(one.id, workspace_id, auth_time=int(time.time()) - 301)
+    answers = [
+        await auth.client.patch(path, json={"role": "admin"}, headers=old),
+        await auth.client.delete(path, headers=old),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+        (401, "step_up_required")
+    ] * 2
+    fresh = auth.as_user(one.id, workspace_id, auth_time=int(time.time()) - 290)
+    assert (await auth.client.delete(path, headers=fresh)).status_code == 204
+
+
+async def test_a_key_takes_members_out_but_no_owner(auth: Stage) -> None:
+    one, two, member = [await auth.person() for _ in range(3)]
+    workspace_id = await auth.workspace(one)
+    await auth.co_owner(one, workspace_id, two)
+    await auth.join(one, workspace_id, member)
+    body = {"name": "k", "scopes": ["members:write"]}
+    base = f"/v1/workspaces/{workspace_id}"
+    made = await auth.client.post(f"{base}/api-keys", json=body, headers=auth.as_user(one.id, workspace_id))
+    headers = {
+        HEADER: mint_internal(
+            auth.trust.signer("gateway"), "auth", subject=made.json()["id"], key_id=made.json()["id"],
+            kind="api_key", workspace_id=workspace_id, role="owner", permissions=["members.write"],
+        )
+    }  # fmt: skip
+    owners, others = await auth.member_id(workspace_id, two), await auth.member_id(workspace_id, member)
+    assert (await auth.client.delete(f"{base}/members/{owners}", headers=headers)).status_code == 403
+    assert (await auth.client.delete(f"{base}/members/{others}", headers=headers)).status_code == 204

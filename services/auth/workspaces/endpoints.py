@@ -105,7 +105,8 @@ async def change_role(
     session: SessionDep,
     wired: Wired,
 ) -> MemberView:
-    """Makes a member admin, or an admin member. An owner can be demoted by an owner, except the last one (409)."""
+    """Makes a member admin, or an admin member. An owner can be demoted by an owner who has signed in within the last
+    five minutes; not the last one (409)."""
     return await members.change_role(session, wired.clock, identity, workspace_id, member_id, request.role)
 
 
@@ -113,6 +114,7 @@ async def change_role(
 async def remove_member(
     workspace_id: WorkspaceId, member_id: MemberId, identity: IdentityDep, session: SessionDep, wired: Wired
 ) -> Response:
-    """Takes a member out, at once: tokens that are still valid open nothing in this workspace any more."""
+    """Takes a member out, at once: tokens that are still valid open nothing in this workspace any more. To take out an
+    owner, another one must have signed in within the last five minutes."""
     await members.remove(session, wired.clock, identity, workspace_id, member_id)
     return Response(status_code=204)

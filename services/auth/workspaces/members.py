@@ -6,6 +6,8 @@ other happen one after the other, and the second sees what the first has left of
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth import stream
@@ -22,7 +24,11 @@ from shared import audit
 from shared.clock import Clock
 from shared.errors import Conflict, NotFound
 from shared.identity import Identity
+from shared.web.access import check_age
 from shared.web.pagination import Page, PageRequest
+
+OWNER_STEP_UP: Final = 300
+"""Seconds since the sign-in, as the routes that make and end owners ask for it."""
 
 
 async def page(session: AsyncSession, workspace_id: str, page: PageRequest) -> Page[MemberView]:
@@ -39,6 +45,7 @@ async def change_role(
     acting = await acting_role(session, workspace.id, identity)
     member, account = await _find(session, workspace.id, member_id)
     check_reach(acting, member.role, role)  # type: ignore[arg-type]
+    _guard_owner(identity, member)
     await _keep_an_owner(session, member, role)
     await _set_role(session, clock, identity, member, role)
     return view(member, account)
@@ -52,6 +59,7 @@ async def remove(
     acting = await acting_role(session, workspace.id, identity)
     member, _ = await _find(session, workspace.id, member_id)
     check_reach(acting, member.role)  # type: ignore[arg-type]
+    _guard_owner(identity, member)
     await _take_out(session, clock, identity, member, "auth.member.removed")
 
 
@@ -90,6 +98,13 @@ async def _find(session: AsyncSession, workspace_id: str, member_id: str) -> tup
     if found is None:
         raise NotFound
     return found
+
+
+def _guard_owner(identity: Identity, member: Member) -> None:
+    """What takes an owner his role needs as fresh a sign-in as what makes one: a browser left open is not enough to
+    take a workspace from its other owners, and neither is a key. Raises StepUpRequired, Forbidden."""
+    if member.role == "owner":
+        check_age(identity, OWNER_STEP_UP)
 
 
 async def _keep_an_owner(session: AsyncSession, member: Member, role: Role | None) -> None:
