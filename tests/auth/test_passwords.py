@@ -136,7 +136,7 @@ async def test_a_reset_sets_the_password_and_ends_every_session(auth: Stage) -> 
     assert (await sign_in(auth, person)).status_code == 401
     assert (await sign_in(auth, person, NEW)).status_code == 201
     await auth.send_mail()
-    assert auth.mail.last_to(person.email).kind == "password_reset"
+    assert "password_reset" in [mail.kind for mail in auth.mail.mails if mail.to == person.email]
 
 
 async def test_unknown_addresses_get_the_same_answer_the_same_work_and_no_mail(auth: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from services.auth.client import ClientDep
 from services.auth.credentials.schemas import (
@@ -13,6 +13,7 @@ from services.auth.credentials.schemas import (
     RequestReset,
     ResetRequested,
 )
+from services.auth.sessions.device_cookies import remember_device
 from services.auth.wiring import Wired
 from shared.web.access import IdentityDep, public, signed_in
 
@@ -21,11 +22,12 @@ router = APIRouter(tags=["Accounts"])
 
 @router.post("/v1/me/password", dependencies=[signed_in()])
 async def change_password(
-    request: ChangePassword, identity: IdentityDep, client: ClientDep, wired: Wired
+    request: ChangePassword, response: Response, identity: IdentityDep, client: ClientDep, wired: Wired
 ) -> PasswordChanged:
     """Replaces the password, which has to be given once more, with a code where there is a second factor. All other
     sessions end."""
-    ended = await wired.credentials.change(identity.subject, identity.session_id, request, client)
+    ended, cookie = await wired.credentials.change(identity.subject, identity.session_id, request, client)
+    remember_device(response, cookie)
     return PasswordChanged(ended_sessions=ended)
 
 
@@ -40,8 +42,10 @@ async def request_password_reset(request: RequestReset, wired: Wired) -> ResetRe
 
 
 @router.post("/v1/auth/password-reset/complete", dependencies=[public()])
-async def complete_password_reset(request: CompleteReset, client: ClientDep, wired: Wired) -> PasswordSet:
+async def complete_password_reset(
+    request: CompleteReset, response: Response, client: ClientDep, wired: Wired
+) -> PasswordSet:
     """Sets the password with the token from the mail, which works once and for 30 minutes. All sessions end; a
     second factor stays."""
-    await wired.credentials.complete_reset(request.token, request.password, client)
+    remember_device(response, await wired.credentials.complete_reset(request.token, request.password, client))
     return PasswordSet()

@@ -53,8 +53,11 @@ class Credentials:
 
     async def change(
         self, account_id: str, session_id: str | None, request: ChangePassword, client: Client
-    ) -> int:
-        """How many other sessions have ended. Raises what `Sessions.reauthenticate` raises, and PasswordRefused."""
+    ) -> tuple[int, SecretStr | None]:
+        """How many other sessions have ended, and a new device cookie, since the old ones went with the password.
+
+        Raises what `Sessions.reauthenticate` raises, and PasswordRefused.
+        """
         new = request.new_password
         stored = await self._sessions.check_password_again(account_id, request.current_password)
         proof = await self._second_factors.prove(account_id, request.code, client)
@@ -71,7 +74,7 @@ class Credentials:
             await self._second_factors.redeem(session, account_id, proof)
             ended = await end_all(session, account_id, now, "password changed", except_id=session_id)
             security_events.record(session, account_id, "password_changed", client=client, now=now)
-        return ended
+        return ended, await self._sessions.device_cookie(account_id)
 
     async def request_reset(self, address: str, *, allow_test_domain: bool) -> None:
         """Does the same for every address; the worker finds out whether there is somebody to write to."""
@@ -89,8 +92,9 @@ class Credentials:
             if await repository.replace_reset(session, row):
                 mail.enqueue(session, "password_reset_link", str(row["id"]), now=now)
 
-    async def complete_reset(self, token: SecretStr, password: SecretStr, client: Client) -> None:
-        """Sets the password and ends every session; a second factor stays. Raises LinkRefused, PasswordRefused."""
+    async def complete_reset(self, token: SecretStr, password: SecretStr, client: Client) -> SecretStr | None:
+        """Sets the password and ends every session; a second factor stays. The browser that did it gets a device
+        cookie, so that its owner can sign in whatever others try. Raises LinkRefused, PasswordRefused."""
         reset_id = str(self._links.verify("reset+jwt", token.get_secret_value())["sub"])
         async with self._database.transaction() as session:
             row = await repository.open_reset(session, reset_id, self._clock.now())
@@ -107,6 +111,7 @@ class Credentials:
             await repository.close_email_changes(session, account.id, now)
             await end_all(session, account.id, now, "password reset")
             security_events.record(session, account.id, "password_reset", client=client, now=now)
+        return await self._sessions.device_cookie(account.id)
 
 
 def _dead_link() -> LinkRefused:

@@ -18,6 +18,17 @@ def password_reset_link(about: About) -> Letter:
     )
 
 
+def new_device(about: About) -> Letter:
+    return Letter(
+        "A sign-in from a new device",
+        (
+            f"Hello {about.name}, somebody, most likely you, signed in to your SendChief account from a device that "
+            f"had not been used for it before{_where(about)}.",
+            "If it was not you, set a new password now: that ends all sessions.",
+        ),
+    )
+
+
 def password_changed(about: About) -> Letter:
     return Letter(
         "Your password was changed",

@@ -77,6 +77,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         "password_reset_link", "account", "The link that sets a new password",
         account_mails.password_reset_link, row=linked.of_password_reset,
     ),
+    Kind("new_device", "security", "A sign-in from a new device", account_mails.new_device),
     Kind("password_changed", "security", "The password was changed", account_mails.password_changed),
     Kind("password_reset", "security", "The password was set by a link", account_mails.password_reset),
     Kind(

@@ -1,7 +1,8 @@
 """How long a sign-in has to wait after failed ones: delays that grow, never a lock-out.
 
-Counted per pair of address and network, per address and per network. An attacker who knows an address can slow
-its owner by a few seconds from elsewhere, not more, so the per-address delay stays short.
+Counted per pair of address and network, per address, per network, and over everybody. An attacker who knows an
+address can slow its owner by a few seconds from a browser that is new to us, so the per-address delay stays short,
+and not at all from one that has signed in before (`device_cookies.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Rule:
 PAIR = Rule(free=3, longest=60)
 ADDRESS = Rule(free=10, longest=5)
 NETWORK = Rule(free=30, longest=60)
+
+DEVICE = Rule(free=5, longest=60)
+"""With a device cookie: somebody who may have stolen it is no better off than at the front door."""
 
 CODE = Rule(free=5, longest=300)
 """Wrong codes of one account by somebody who has its password: some 300 tries a day, each with
@@ -65,6 +69,33 @@ def code_key(pepper: bytes, account_id: str) -> bytes:
 def reauthentication_key(pepper: bytes, account_id: str) -> bytes:
     """Wrong passwords of somebody who holds a session already: who stole it shall not guess on."""
     return _hash(pepper, f"reauthentication|{account_id}")
+
+
+def device_key(pepper: bytes, nonce: str) -> bytes:
+    return _hash(pepper, f"device|{nonce}")
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """A leaky bucket over everybody: `burst` failures at once, then `per_second`. Successes do not count."""
+
+    name: str
+    burst: int
+    per_second: int
+    pause: int
+    """Seconds that a caller is told to wait when it is full."""
+
+    @property
+    def cost(self) -> timedelta:
+        return timedelta(seconds=1 / self.per_second)
+
+    @property
+    def room(self) -> timedelta:
+        return self.burst * self.cost
+
+
+EVERYBODY = Throttle("sign_in", burst=300, per_second=5, pause=5)
+"""One try at each of ten thousand accounts, from ten thousand networks, trips nothing else."""
 
 
 def wait_seconds(rule: Rule, failures: int, last_failed_at: datetime, now: datetime) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Header, Request, Response
+from pydantic import SecretStr
 
 from services.auth.client import ClientDep
 from services.auth.errors import CrossSiteRequest, SessionEnded
-from services.auth.sessions import service
+from services.auth.sessions import device_cookies, service
+from services.auth.sessions.device_cookies import remember_device
 from services.auth.sessions.schemas import (
     EndedSessions,
     JsonWebKeySet,
@@ -32,13 +34,28 @@ FRESH_SECONDS = 900
 
 
 @router.post("/v1/auth/sessions", status_code=201, dependencies=[public()])
-async def sign_in(request: SignInRequest, response: Response, client: ClientDep, wired: Wired) -> TokenView:
+async def sign_in(
+    request: SignInRequest,
+    response: Response,
+    client: ClientDep,
+    wired: Wired,
+    device: Annotated[str | None, Cookie(alias=device_cookies.NAME, max_length=128)] = None,
+) -> TokenView:
     """Signs in. The access token lives ten minutes; the refresh token is in the cookie `__Host-sc_rt`.
 
+    The cookie `__Host-sc_dc` opens nothing; it tells this browser from strangers who guess at the account.
     With a second factor the answer to the password alone is 401 `second_factor_required`: send it again with `code`.
     """
-    signed = await wired.sessions.sign_in(request.email, request.password, client, request.code)
-    return _answer(response, signed)
+    signed = await wired.sessions.sign_in(
+        request.email,
+        request.password,
+        client,
+        code=request.code,
+        device_cookie=SecretStr(device) if device else None,
+    )
+    view = _answer(response, signed)
+    remember_device(response, signed.device_cookie)
+    return view
 
 
 @router.post("/v1/auth/sessions/refresh", dependencies=[public()])
@@ -80,7 +97,8 @@ async def sign_out(identity: IdentityDep, session: SessionDep, wired: Wired) -> 
     """Ends the session: the refresh token is dead, and so is the access token, within a second."""
     if identity.session_id is not None:
         await service.end(session, identity.session_id, wired.clock.now(), "signed out")
-    response = Response(status_code=204, headers={"Clear-Site-Data": '"cookies", "storage"'})
+    # Not "cookies": the device cookie is no credential, and stays so that nobody can keep its owner out.
+    response = Response(status_code=204, headers={"Clear-Site-Data": '"cache", "storage"'})
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return response
 

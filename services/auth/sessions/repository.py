@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Interval, case, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.models import Account, RefreshToken, Session, SignInFailure
+from services.auth.models import Account, RefreshToken, Session, SignInFailure, SignInThrottle
+from services.auth.sessions.delay import Throttle
 
 
 async def account_by_email(session: AsyncSession, email: str) -> Account | None:
@@ -109,6 +110,12 @@ async def revoke(
     return (await session.execute(statement)).scalar_one_or_none()
 
 
+async def failures(session: AsyncSession, keys: list[bytes]) -> dict[bytes, SignInFailure]:
+    """The counters as they are, without a lock."""
+    statement = select(SignInFailure).where(SignInFailure.key.in_(keys))
+    return {row.key: row for row in (await session.execute(statement)).scalars()}
+
+
 async def lock_failures(
     session: AsyncSession, keys: list[bytes], now: datetime
 ) -> dict[bytes, SignInFailure]:
@@ -117,7 +124,7 @@ async def lock_failures(
     await session.execute(insert(SignInFailure).values(rows).on_conflict_do_nothing())
     statement = (
         select(SignInFailure).where(SignInFailure.key.in_(keys)).order_by(SignInFailure.key).with_for_update()
-    )
+    ).execution_options(populate_existing=True)
     return {row.key: row for row in (await session.execute(statement)).scalars()}
 
 
@@ -131,3 +138,40 @@ async def uncount_attempt(session: AsyncSession, key: bytes) -> None:
         .where(SignInFailure.key == key, SignInFailure.failures > 0)
         .values(failures=SignInFailure.failures - 1)
     )
+
+
+async def take(session: AsyncSession, throttle: Throttle, now: datetime) -> bool:
+    """Puts one try into the bucket; False when it is full. One statement decides between all who try at once.
+
+    A level that no clock near ours can have written counts as empty: a wrong clock locks nobody out.
+    """
+    moment, level = SignInThrottle.drained_at.type, SignInThrottle.drained_at
+    present = literal(now, moment)
+    level_now = case(
+        (level > literal(now + 2 * throttle.room, moment), present),
+        else_=func.greatest(level, present, type_=moment),
+    ) + literal(throttle.cost, Interval())
+    statement = (
+        insert(SignInThrottle)
+        .values(name=throttle.name, drained_at=now + throttle.cost)
+        .on_conflict_do_update(
+            index_elements=["name"],
+            set_={"drained_at": level_now},
+            where=level_now <= literal(now + throttle.room, moment),
+        )
+        .returning(SignInThrottle.name)
+    )
+    return (await session.execute(statement)).scalar_one_or_none() is not None
+
+
+async def give_back(session: AsyncSession, throttle: Throttle) -> None:
+    await session.execute(
+        update(SignInThrottle)
+        .where(SignInThrottle.name == throttle.name)
+        .values(drained_at=SignInThrottle.drained_at - literal(throttle.cost, Interval()))
+    )
+
+
+async def has_signed_in(session: AsyncSession, account_id: str) -> bool:
+    statement = select(Session.id).where(Session.account_id == account_id).limit(1)
+    return (await session.execute(statement)).first() is not None

@@ -6,7 +6,7 @@ caller gets an error, and nobody keeps a connection while a password is being ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
@@ -22,6 +22,7 @@ from services.auth.second_factor.repository import lock_account
 from services.auth.second_factor.service import Proof, SecondFactors
 from services.auth.security_events import service as security_events
 from services.auth.sessions import attempts, delay, refresh_tokens, repository
+from services.auth.sessions.guard import SignInGuard
 from services.auth.sessions.schemas import SessionView, TokenView
 from shared.clock import Clock
 from shared.db.database import Database, set_context
@@ -39,6 +40,7 @@ GRACE = timedelta(seconds=10)
 class SignedIn:
     view: TokenView
     refresh_token: SecretStr
+    device_cookie: SecretStr | None = None
 
 
 class Sessions:
@@ -57,18 +59,29 @@ class Sessions:
         self._clock = clock
         self._pepper = pepper.get_secret_value().encode()
         self._second_factors = second_factors
+        self._guard = SignInGuard(database, clock, self._pepper)
 
     async def sign_in(
-        self, email: str, password: SecretStr, client: Client, code: SecretStr | None = None
+        self,
+        email: str,
+        password: SecretStr,
+        client: Client,
+        *,
+        code: SecretStr | None = None,
+        device_cookie: SecretStr | None = None,
     ) -> SignedIn:
         """Raises SignInFailed (one answer for all reasons) or SignInDelayed; with a second factor also
         SecondFactorRequired, CodeRefused or CodeDelayed."""
-        account, checked = await self._check_password(email.strip().lower(), password, client)
+        account, checked, known_device = await self._check_password(
+            email.strip().lower(), password, client, device_cookie
+        )
         proof = await self._second_factors.prove(account.id, code, client)
         now = self._clock.now()
         async with self._database.transaction(account_id=account.id) as session:
             await _require_unchanged(session, account.id, checked)
             await self._second_factors.redeem(session, account.id, proof)
+            if not known_device and await repository.has_signed_in(session, account.id):
+                security_events.record(session, account.id, "new_device", client=client, now=now)
             started = Session(
                 id=new_id("ses"),
                 account_id=account.id,
@@ -84,25 +97,31 @@ class Sessions:
             session.add(started)
             await session.flush()
             token = self._add_token(session, started, now)
-        return self._signed_in(started, token)
+        return replace(self._signed_in(started, token), device_cookie=self._guard.device_cookie(account))
 
-    async def _check_password(self, email: str, password: SecretStr, client: Client) -> tuple[Account, str]:
-        """The account whose password this is, and the hash that it has now. Failed tries are on record however the
-        request ends."""
-        keys = delay.Keys.of(self._pepper, email, client.ip)
-        await attempts.count(self._database, keys.rules(), self._clock.now(), SignInDelayed)
+    async def _check_password(
+        self, email: str, password: SecretStr, client: Client, device_cookie: SecretStr | None
+    ) -> tuple[Account, str, bool]:
+        """The account whose password this is, the hash that it has now, and whether the browser is known. Failed
+        tries are on record however the request ends."""
         async with self._database.transaction() as session:
             account = await repository.account_by_email(session, email)
+        admission = await self._guard.admit(email, account, device_cookie, client.ip)
         stored = account.password_hash if account else None
         verdict = await self._hasher.verify(password, stored)
         if account is None or stored is None or not verdict.matched:
             raise SignInFailed(next_action="Check both, or reset the password.")
         async with self._database.transaction(account_id=account.id) as session:
-            await repository.forget_failures(session, [keys.pair, keys.address])
-            await repository.uncount_attempt(session, keys.network)
+            await self._guard.succeeded(session, admission)
             if verdict.rehashed:
                 await repository.set_password_hash(session, account.id, stored, verdict.rehashed)
-        return account, verdict.rehashed or stored
+        return account, verdict.rehashed or stored, admission.known_device
+
+    async def device_cookie(self, account_id: str) -> SecretStr | None:
+        """For the browser in which the password has just been set."""
+        async with self._database.transaction(account_id=account_id) as session:
+            account = await repository.account(session, account_id)
+        return None if account is None else self._guard.device_cookie(account)
 
     async def reauthenticate(
         self, account_id: str, password: SecretStr, code: SecretStr | None, client: Client
