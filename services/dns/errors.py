@@ -15,6 +15,11 @@ class WorkspaceEnding(Conflict):
     title = "The workspace is being deleted"
 
 
+class ProviderTokenMisplaced(Invalid):
+    code = "provider_token_misplaced"
+    title = "A provider token belongs to the method token, and to it alone"
+
+
 class ZoneExists(Conflict):
     code = "zone_exists"
     title = "The zone is already in this workspace"

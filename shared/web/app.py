@@ -7,15 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import iter_route_contexts
 
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.identity.internal import InternalVerifier
 from shared.observability.logging import configure_logging
 from shared.settings import ServiceSettings
-from shared.web import health, problems
-from shared.web.access import KIT_PATHS, AccessRule, check_routes
+from shared.web import health, openapi, problems
+from shared.web.access import check_routes
 from shared.web.middleware import RequestMiddleware
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -69,30 +68,7 @@ def build_app(
     for router in routers:
         app.include_router(router)
     check_routes(app, service)
-    _describe_access(app)
+    openapi.describe(app)
     verifier = InternalVerifier(settings.identity_trust_dir, service, clock=clock)
     app.add_middleware(RequestMiddleware, service=service, verifier=verifier)
     return app
-
-
-def _describe_access(app: FastAPI) -> None:
-    """Adds each route's access rule to the OpenAPI document as `x-access`."""
-    rules: dict[tuple[str, str], dict[str, Any]] = {}
-    for context in iter_route_contexts(app.routes):
-        path = context.path_format or ""
-        if path in KIT_PATHS:
-            continue
-        rule = next(item.call for item in context.dependant.dependencies if isinstance(item.call, AccessRule))
-        for method in context.methods or ():
-            rules[path, method.lower()] = rule.describe()
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        for (path, method), rule in rules.items():
-            operation = document.get("paths", {}).get(path, {}).get(method)
-            if operation is not None:
-                operation["x-access"] = rule
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

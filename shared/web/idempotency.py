@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.encoders import jsonable_encoder
+from pydantic import WithJsonSchema
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import JSONResponse, Response
@@ -131,7 +132,9 @@ async def _idempotency(
     request: Request,
     session: SessionDep,
     key: Annotated[
-        str | None, Header(alias=HEADER, description="A fresh random value per intended effect")
+        str | None,
+        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}),
+        Header(alias=HEADER, description="A fresh random value per intended effect"),
     ] = None,
 ) -> Idempotency:
     return Idempotency(request, session, key)

@@ -16,10 +16,16 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel
 
-from shared.errors import Invalid
+from shared.errors import DomainError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class CursorRefused(DomainError):
+    status = 422
+    code = "cursor_refused"
+    title = "The cursor is not one of ours"
 
 
 class Page(BaseModel, Generic[T]):
@@ -33,7 +39,7 @@ def encode_cursor(*values: str | int) -> str:
 
 
 def decode_cursor(cursor: str) -> list[str | int]:
-    """The values given to `encode_cursor`; `Invalid` (field `query.cursor`) for anything else."""
+    """The values given to `encode_cursor`; `CursorRefused` (field `query.cursor`) for anything else."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         values = json.loads(raw)
@@ -44,10 +50,8 @@ def decode_cursor(cursor: str) -> list[str | int]:
     return values
 
 
-def _bad_cursor() -> Invalid:
-    return Invalid(
-        "The cursor is not one of ours.", field="query.cursor", next_action="Start at the first page."
-    )
+def _bad_cursor() -> CursorRefused:
+    return CursorRefused(field="query.cursor", next_action="Start at the first page.")
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from shared.errors import DomainError, NotFound
 from shared.observability.logging import get_logger
@@ -126,9 +128,17 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return not_found()
     code = _CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
     text = str(error.detail)
-    return problem(
-        error.status_code, code, text, text, instance=request_id(request), headers=error.headers or {}
-    )
+    headers = {"Allow": _methods_here(request)} if error.status_code == 405 else error.headers or {}
+    return problem(error.status_code, code, text, text, instance=request_id(request), headers=headers)
+
+
+def _methods_here(request: Request) -> str:
+    """All methods of the path (RFC 9110, 10.2.1): Starlette names only those of the first route that has it."""
+    methods: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        if context.path_format and compile_path(context.path_format)[0].match(request.url.path):
+            methods |= set(context.methods or ())
+    return ", ".join(sorted(methods))
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

@@ -11,9 +11,15 @@ from typing import Annotated, Any
 from fastapi import Depends, Header
 from starlette.responses import StreamingResponse
 
-from shared.errors import Invalid
+from shared.errors import DomainError
 
 HEARTBEAT_SECONDS = 10.0
+
+
+class EventIdRefused(DomainError):
+    status = 422
+    code = "event_id_refused"
+    title = "Last-Event-ID is not the id of an event of this stream"
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,7 @@ async def _last_event_id(
     if last_event_id is None or last_event_id == "":
         return 0
     if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 18:
-        raise Invalid(
-            "Last-Event-ID must be the id of an event of this stream.", field="header.Last-Event-ID"
-        )
+        raise EventIdRefused(field="header.Last-Event-ID", next_action="Leave it out to start afresh.")
     return int(last_event_id)
 
 

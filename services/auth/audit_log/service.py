@@ -10,8 +10,7 @@ from services.auth.audit_log import repository
 from services.auth.audit_log.schemas import AuditView
 from services.auth.models import AuditLog
 from shared.contracts.audit import AuditRecorded
-from shared.errors import Invalid
-from shared.web.pagination import Page, PageRequest
+from shared.web.pagination import CursorRefused, Page, PageRequest
 
 
 async def project(session: AsyncSession, event: AuditRecorded) -> None:
@@ -59,9 +58,7 @@ def _position(page: PageRequest) -> tuple[datetime, str] | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not isinstance(identifier, str) or "\0" in identifier:
-        raise Invalid(
-            "The cursor is not one of ours.", field="query.cursor", next_action="Start at the first page."
-        )
+        raise CursorRefused(field="query.cursor", next_action="Start at the first page.")
     return moment, identifier
 
 

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from services.dns.servers.schemas import RecordStateView, record_view
 from services.dns.zones import repository, service
 from services.dns.zones.schemas import ZoneRequest, ZoneView, zone_view
-from shared.errors import Invalid
 from shared.ids import WorkspaceId, ZoneId
 from shared.web import (
     IdempotencyDep,
@@ -19,6 +18,7 @@ from shared.web import (
     SessionDep,
     requires,
 )
+from shared.web.pagination import CursorRefused
 
 router = APIRouter(prefix="/v1/workspaces/{workspace_id}/zones", tags=["zones"])
 
@@ -82,6 +82,6 @@ def _after(cursor: list[str | int] | None) -> tuple[str, str, str] | None:
     if cursor is None:
         return None
     if len(cursor) != 3 or not all(isinstance(part, str) and "\0" not in part for part in cursor):
-        raise Invalid("The cursor is not one of ours.", field="query.cursor")
+        raise CursorRefused(field="query.cursor", next_action="Start at the first page.")
     name, kind, server = (str(part) for part in cursor)
     return name, kind, server

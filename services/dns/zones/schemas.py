@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.dns.models import Zone
 from shared.ids import ProviderTokenId
@@ -20,12 +20,6 @@ class ZoneRequest(BaseModel):
     name: str = Field(min_length=1, max_length=255)
     method: Literal["token", "txt"]
     provider_token_id: ProviderTokenId | None = None
-
-    @model_validator(mode="after")
-    def _token_with_method(self) -> ZoneRequest:
-        if (self.method == "token") != (self.provider_token_id is not None):
-            raise ValueError("provider_token_id belongs to the method token, and to it alone")
-        return self
 
 
 class ChallengeView(BaseModel):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.dns.desired import domain_problem
-from services.dns.errors import WorkspaceEnding, ZoneExists, ZoneNotUsable
+from services.dns.errors import ProviderTokenMisplaced, WorkspaceEnding, ZoneExists, ZoneNotUsable
 from services.dns.models import Zone
 from services.dns.names import BadName, domain_name
 from services.dns.workspaces import repository as workspaces
@@ -33,10 +33,12 @@ async def create(
 ) -> ZoneView:
     """Registers a zone; the worker proves it within a second or says why it cannot.
 
-    Raises ZoneNotUsable, ZoneExists, WorkspaceEnding.
+    Raises ZoneNotUsable, ProviderTokenMisplaced, ZoneExists, WorkspaceEnding.
     """
     if await workspaces.is_ending(session, workspace_id):
         raise WorkspaceEnding("No zone can be added to it any more.")
+    if (request.method == "token") != (request.provider_token_id is not None):
+        raise ProviderTokenMisplaced(field="body.provider_token_id")
     name = _usable(request.name, platform_zone, special_use_names)
     if await repository.by_name(session, workspace_id, name) is not None:
         raise _exists(name)

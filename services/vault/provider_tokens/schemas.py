@@ -21,7 +21,11 @@ class NewProviderToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     provider: Literal["cloudflare"]
-    token: Annotated[SecretStr, Field(min_length=20, max_length=512), AfterValidator(_is_a_token)]
+    token: Annotated[
+        SecretStr,
+        Field(min_length=20, max_length=512, json_schema_extra={"pattern": "^[!-~]+$"}),
+        AfterValidator(_is_a_token),
+    ]
     label: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")
     ]
