@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from gateway.routes import ANY_SCOPE, RouteTable
+from gateway.settings import GatewaySettings
 from services.auth.api_keys.format import PATTERN, KeyHasher, generate, public_id_of
+from services.auth.api_keys.schemas import Scope
 from shared.contracts.auth_events import ApiKeyRevoked
 from tests.auth.stage import Person, Stage, seconds
+
+TABLE = RouteTable.load(GatewaySettings.model_fields["permissions_file"].default)
 
 
 async def make(
@@ -152,3 +157,10 @@ async def test_a_key_cannot_make_keys(auth: Stage) -> None:
         headers={**headers, "Idempotency-Key": "k"},
     )
     assert answer.status_code == 403
+
+
+def test_scopes_that_can_be_granted_are_those_that_open_something() -> None:
+    """And each is named like a permission, by which it is decided who may grant it."""
+    offered = set(get_args(Scope))
+    assert offered == {route.scope for route in TABLE.routes if route.scope is not None} - {ANY_SCOPE}
+    assert {scope.replace(":", ".") for scope in offered} <= TABLE.permissions_of("owner")
