@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down clean status test check fmt bench-gateway
+.PHONY: help setup demo up down clean status test check fmt bench-gateway bench-filter
 PYTHON := var/venv/bin/python
 
 help: ## Show this list
@@ -33,6 +33,9 @@ check: setup ## Only the fast checks: lint, types, import contracts, migrations,
 
 fmt: ## Format the code
 	@var/venv/bin/ruff format . && var/venv/bin/ruff check --fix .
+
+bench-filter: setup ## What the request filter finds on public attack lists, whom it wrongs, what it costs
+	@$(PYTHON) -m bench.filter
 
 bench-gateway: setup ## The gateway's speed beside HAProxy, nginx auth_request, httpx and a direct call
 	@scripts/setup bench

@@ -13,10 +13,6 @@ from gateway.settings import GatewaySettings
 from gateway.trail import Trail
 from shared.contracts.gateway_events import ThreatAction, ThreatKind
 
-FREE_TEXT: Final = frozenset(
-    {"name", "display_name", "label", "reason", "confirm_name", "note", "description"}
-)
-"""Members in which people write what they like."""
 MAX_KEYS: Final = 10_000
 MAX_NETWORKS: Final = 16
 

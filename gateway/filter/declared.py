@@ -7,18 +7,24 @@ doubt is checked here; bodies are judged member by member by the service's model
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
+from gateway.filter.strict_json import Leaf
 from gateway.openapi import Document, operations
 from shared.errors import DomainError, Invalid, NotFound
 
 JSON: Final = "application/json"
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+FREE_TEXT: Final = frozenset(
+    {"name", "display_name", "label", "reason", "confirm_name", "note", "description"}
+)
+"""Members in which people write what they like."""
 _MAX_TEXT: Final = 2048
+_SECRET_NAME = re.compile(r"password|passphrase|secret|token$|(^|_)codes?$|private")
 
 Check = Callable[[str], bool]
 Schema = Mapping[str, Any]
@@ -52,6 +58,16 @@ class Declaration:
     @property
     def reads_json(self) -> bool:
         return self.media_types == {JSON} and not self.signed_body
+
+    def to_judge(self, leaves: Iterable[Leaf]) -> Iterator[tuple[str, bool]]:
+        """(text, is it free text) of all strings of a body that may be looked at. What is secret is known by its
+        declaration, and by its name should that be forgotten. Ordinary names of members say nothing."""
+        for leaf in leaves:
+            if leaf.is_name:
+                if not leaf.text.isidentifier() or leaf.text.startswith("__"):
+                    yield leaf.text, False
+            elif leaf.member not in self.secrets and not _SECRET_NAME.search(leaf.member):
+                yield leaf.text, leaf.member in FREE_TEXT
 
     def check_path(self, params: Mapping[str, str]) -> None:
         """A malformed id names nothing: the same 404 as an unknown one."""
@@ -87,9 +103,7 @@ class Declaration:
                 raise Invalid("The value is not of the declared kind.", field=f"header.{name.decode()}")
 
     def check_media_type(self, content_type: bytes | None) -> None:
-        """Raises UnexpectedBody, UnsupportedMediaType. Called when there is a body."""
-        if not self.media_types:
-            raise UnexpectedBody(next_action="Send the request without a body.")
+        """Raises UnsupportedMediaType. Called when there is a body."""
         kind, _, parameters = (content_type or b"").decode("latin-1").lower().partition(";")
         wanted = " or ".join(sorted(self.media_types))
         if kind.strip() not in self.media_types:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 from gateway.documentation import Documentation
 from gateway.filter import score, strict_json
 from gateway.filter.body import BodyReader, replay
-from gateway.filter.conduct import FREE_TEXT, Conduct
+from gateway.filter.conduct import Conduct
 from gateway.filter.declared import Declaration, UnexpectedBody
 from gateway.filter.ladder import Rung
 from gateway.filter.threats import ThreatLog
@@ -115,12 +115,8 @@ class Guard:
     async def _body(
         self, declared: Declaration, headers: Mapping[bytes, bytes], receive: Receive, trail: Trail
     ) -> Receive:
-        if not declared.media_types and b"transfer-encoding" in headers:
-            # Some clients announce a body by this header and then send none.
-            try:
-                return replay(await self._reader.read(receive, limit=0), receive)
-            except BodyTooLarge:
-                raise UnexpectedBody(next_action="Send the request without a body.") from None
+        if not declared.media_types:
+            return await self._nothing(receive)
         declared.check_media_type(headers.get(b"content-type"))
         if not declared.reads_json:
             return receive
@@ -129,13 +125,19 @@ class Guard:
             self._read(body, declared, trail)
         return replay(body, receive)
 
+    async def _nothing(self, receive: Receive) -> Receive:
+        """For routes without a body. Some clients announce one and send nothing, or `{}` with every POST."""
+        try:
+            body = await self._reader.read(receive, limit=16)
+        except BodyTooLarge:
+            body = b"?"
+        if body.strip() not in (b"", b"{}"):
+            raise UnexpectedBody(next_action="Send the request without a body.")
+        return replay(b"", receive)
+
     def _read(self, body: bytes, declared: Declaration, trail: Trail) -> None:
         try:
             _, leaves = strict_json.read(body)
         except strict_json.BadJson as error:
             raise BadBody(error.reason, next_action="Send plain JSON (RFC 7493).") from None
-        trail.suspicion += score.suspicious(
-            (leaf.text, leaf.member in FREE_TEXT and not leaf.is_name)
-            for leaf in leaves
-            if leaf.is_name or leaf.member not in declared.secrets
-        )
+        trail.suspicion += score.suspicious(declared.to_judge(leaves))

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.filter import strict_json
 from gateway.filter.body import BodyReader, BodyTooSlow
 from gateway.filter.declared import check_of, declarations
 from gateway.openapi import operations
@@ -172,7 +175,9 @@ async def test_a_route_without_a_body_takes_none(stage: Stage) -> None:
     ).status_code == 200
     chunked = await stage.client.request("GET", path, content=something(), headers=stage.person)
     assert (chunked.status_code, chunked.json()["code"]) == (400, "unexpected_body")
-    assert len(stage.echo.seen) == 1
+    habit = await stage.client.post("/v1/auth/sessions/refresh", json={})
+    assert (habit.status_code, stage.echo.seen[-1]["body"]) == (200, b"")
+    assert len(stage.echo.seen) == 2
 
 
 async def test_a_signed_body_is_left_to_its_signature(stage: Stage) -> None:
@@ -221,6 +226,30 @@ def test_every_route_that_takes_a_password_says_so(documents: dict[str, Any]) ->
     assert found["POST", "/v1/auth/sessions"].secrets >= {"password"}
     assert found["POST", "/v1/auth/confirm"].secrets == {"token"}
     assert found["POST", "/v1/workspaces/{workspace_id}/provider-tokens"].secrets == {"token"}
+
+
+def test_every_member_that_is_named_like_a_secret_is_declared_as_one(documents: dict[str, Any]) -> None:
+    """Declared as SecretStr it is not in the service's own logs either."""
+    for document in documents.values():
+        schemas = document["components"]["schemas"]
+        for (method, path), declaration in declarations({"one": document}).items():
+            content = document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+            name = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
+            named = {
+                member
+                for member in schemas.get(name, {}).get("properties", {})
+                if member
+                in ("password", "new_password", "current_password", "token", "code", "recovery_code")
+            }
+            assert named <= declaration.secrets, f"{method} {path}"
+
+
+@given(st.text(min_size=1, max_size=200).filter(lambda text: "\0" not in text))
+def test_whatever_people_write_is_read_without_a_word(text: str) -> None:
+    """Free text of any script goes on byte for byte; only U+0000 and half surrogates do not."""
+    body = json.dumps({"reason": text}).encode()
+    assert strict_json.read(body)[0] == {"reason": text}
+    assert strict_json.read(json.dumps({"reason": text}, ensure_ascii=False).encode())[0] == {"reason": text}
 
 
 def test_every_route_that_changes_something_declares_its_body_as_json(documents: dict[str, Any]) -> None:

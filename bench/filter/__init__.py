@@ -1,0 +1,1 @@
+"""What the request filter finds, whom it wrongs, and what it costs."""
