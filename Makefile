@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down clean status test check fmt bench-gateway bench-filter
+.PHONY: help setup demo up down clean status test check fmt bench-gateway bench-filter bench-revocation
 PYTHON := var/venv/bin/python
 
 help: ## Show this list
@@ -40,3 +40,6 @@ bench-filter: setup ## What the request filter finds on public attack lists, who
 bench-gateway: setup ## The gateway's speed beside HAProxy, nginx auth_request, httpx and a direct call
 	@scripts/setup bench
 	@$(PYTHON) -m bench.gateway
+
+bench-revocation: setup ## How long after authority was taken away the gateways act on it, bus up and down
+	@$(PYTHON) -m bench.revocation

@@ -39,7 +39,7 @@ class GatewaySettings(ServiceSettings):
     key_refresh_seconds: float = 10.0
     """How often auth is asked which keys sign access tokens. A new key is published that long before it signs."""
 
-    silence_seconds: float = 5.0
+    silence_seconds: float = 4.5
     """After so long without a heartbeat the gateway no longer trusts what it remembers of memberships."""
 
     rate_limit_signed_in: int = 600

@@ -224,9 +224,9 @@ class RabbitNode:
         return result.stdout
 
     def running(self) -> bool:
-        return bool(self._processes())
+        return bool(self.pids())
 
-    def _processes(self) -> list[int]:
+    def pids(self) -> list[int]:
         """beam and epmd of this node, found by their environment: both outlive the launcher."""
         marks = (f"ERL_EPMD_PORT={self.ports['epmd']}".encode(), f"HOME={self.directory}".encode())
         found = []
@@ -242,7 +242,7 @@ class RabbitNode:
     def stop(self, seconds: float = 20) -> None:
         """SIGTERM to the node, then its epmd; what is still there after `seconds` is killed."""
         deadline = time.monotonic() + seconds
-        while processes := self._processes():
+        while processes := self.pids():
             with contextlib.suppress(ProcessLookupError):
                 for pid in processes:
                     os.kill(pid, signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)

@@ -38,7 +38,7 @@ async def stage(
 
 
 def signal_all(node: RabbitNode, number: signal.Signals) -> None:
-    for pid in node._processes():
+    for pid in node.pids():
         os.kill(pid, number)
 
 
