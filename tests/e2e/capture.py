@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -124,6 +125,7 @@ def main(name: str, out: Path) -> None:
         if sniffer._thread.is_alive():
             sniffer.stop()
         out.write_text(json.dumps(found, indent=2))
+        shutil.copytree(stack.layout.logs, out.with_name("logs"), dirs_exist_ok=True)
         clean(stack)
 
 
