@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import uvicorn
 import uvloop
 
 from gateway.app import Gateway
+from gateway.server import freeze, server_of
 from gateway.settings import GatewaySettings
 from shared.observability.logging import configure_logging
 from shared.web.serve import listen
@@ -18,20 +18,8 @@ STARTUP_FAILURE = 3
 async def serve(settings: GatewaySettings) -> bool:
     """Whether it started at all."""
     listener = listen(settings.socket, settings.socket_mode)
-    config = uvicorn.Config(
-        Gateway(settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        lifespan="on",
-        http="httptools",
-        loop="none",
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-        timeout_keep_alive=75,
-    )
-    server = uvicorn.Server(config)
+    server = server_of(Gateway(settings), settings)
+    freeze()
     try:
         await server.serve(sockets=[listener])
     finally:

@@ -25,13 +25,12 @@ from gateway.replies import complete, plain_problem, refusal
 from gateway.routes import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.stream import AuthorityStream
-from gateway.trail import Trail
+from gateway.trail import Trail, new_request_id
 from gateway.upstreams import Upstreams
 from shared.bus.supervise import pause, supervise
 from shared.clock import SystemClock
 from shared.errors import DomainError
 from shared.identity import FileSigner
-from shared.ids import new_id
 from shared.observability.logging import get_logger
 
 FRESH = Gauge("sc_gateway_authority_fresh", "1 while memberships are known without asking")
@@ -139,9 +138,9 @@ class Gateway:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "GET" and scope["path"] in _OWN:
             response = await getattr(self, _OWN[scope["path"]])()
-            await _reply(response, [], new_id("req"), scope, receive, send)
+            await _reply(response, [], new_request_id(), scope, receive, send)
             return
-        trail = Trail(request_id=new_id("req"))
+        trail = Trail(request_id=new_request_id())
         started = time.perf_counter()
         status = await self._answer(scope, receive, send, trail)
         self.guard.conduct.note(trail, status, scope["raw_path"])

@@ -17,7 +17,7 @@ from gateway.proxy import Exchange
 from gateway.rate_limit import Buckets
 from gateway.routes import Match, Route, RouteTable
 from gateway.settings import GatewaySettings
-from gateway.trail import Trail
+from gateway.trail import Trail, traceparent_of
 from gateway.upstreams import Upstreams
 from shared.errors import (
     DomainError,
@@ -28,7 +28,6 @@ from shared.errors import (
     Unauthenticated,
     Unavailable,
 )
-from shared.observability.trace import new_traceparent
 
 FAILED_SIGN_IN_COST = 5
 
@@ -241,7 +240,7 @@ class Pipeline:
         request_id = trail.request_id.encode()
         traceparent = headers.get(b"traceparent")
         if traceparent is None or not request_filter.TRACEPARENT.fullmatch(traceparent):
-            traceparent = new_traceparent().encode()
+            traceparent = traceparent_of(trail.request_id).encode()
         passed = request_filter.forwarded(scope["headers"], route.cookie)
         passed += (
             (b"x-sc-identity", token),

@@ -39,12 +39,12 @@ def public_headers(upstream: Iterable[tuple[bytes, bytes]], *, cookies: bool) ->
     for header in upstream:
         name = header[0]
         if name in _DROPPED:
-            if name == b"connection":
+            if name == b"connection" and header[1] not in _PLAIN_CONNECTION:
                 named |= {token.strip().lower() for token in header[1].split(b",")}
         elif cookies or name != b"set-cookie":
             has_cache_control = has_cache_control or name == b"cache-control"
             kept.append(header)
-    if named - _PLAIN_CONNECTION:
+    if named:
         kept = [header for header in kept if header[0] not in named]
         has_cache_control = has_cache_control and b"cache-control" not in named
     if not has_cache_control:

@@ -23,7 +23,7 @@ from tests.fixtures.identity import ISSUERS, Trust
 from tests.isolation.services import documents_of
 
 ISSUER: Final = "https://sendchief.test"
-PEOPLE: Final = 200
+PEOPLE: Final = 50
 SERVICES: Final = ("auth", "vault", "provisioner", "dns", "reputation")
 FRAME: Final = Path(__file__).with_name("peers") / "nginx.conf"
 

@@ -59,13 +59,10 @@ def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Ref
 
 
 def _check_headers(headers: Headers, max_body: int) -> Refused | None:
-    if (
-        len(headers) > MAX_HEADERS
-        or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES
-    ):
-        return Refused(431, "headers_too_large", "Send fewer and shorter headers.")
     seen: set[bytes] = set()
+    size = 0
     for name, value in headers:
+        size += len(name) + len(value)
         if name in _SINGLE:
             if name in seen:
                 return Refused(400, "repeated_header", f"{name.decode('latin-1')} may be given once.")
@@ -80,6 +77,8 @@ def _check_headers(headers: Headers, max_body: int) -> Refused | None:
             # A page elsewhere made somebody's browser send this. There is no use for that, and what it asks for
             # must not count against the one whose browser it was (W3C Fetch Metadata, resource isolation).
             return Refused(403, "cross_site", "This API does not answer pages of other sites.")
+    if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
+        return Refused(431, "headers_too_large", "Send fewer and shorter headers.")
     if b"content-length" in seen and b"transfer-encoding" in seen:
         return Refused(400, "ambiguous_length", "Give Content-Length or Transfer-Encoding, not both.")
     return None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import socket
+from contextlib import closing
+from pathlib import Path
 
-from bench.gateway.peers.serve import arguments, serve
+import uvloop
+
+from bench.gateway.peers.serve import arguments
 from gateway.app import Gateway
+from gateway.server import freeze, server_of
 from gateway.settings import GatewaySettings
 from shared.contracts.auth_events import Heartbeat
 from shared.observability.logging import configure_logging
+from shared.web.serve import listen
 
 
 class FedGateway(Gateway):
@@ -23,8 +31,23 @@ class FedGateway(Gateway):
             await asyncio.sleep(1)
 
 
-if __name__ == "__main__":
-    chosen = arguments(__doc__)
+async def main(chosen: argparse.Namespace) -> None:
+    """As `python -m gateway`, on loopback too: wrk speaks no unix sockets."""
     settings = GatewaySettings()
     configure_logging("gateway", settings.log_level)
-    serve(FedGateway(settings), chosen)
+    server = server_of(FedGateway(settings), settings)
+    freeze()
+    with closing(_listener(chosen)) as listener:
+        await server.serve(sockets=[listener])
+
+
+def _listener(chosen: argparse.Namespace) -> socket.socket:
+    if chosen.socket:
+        return listen(Path(chosen.socket), 0o600)
+    listener = socket.create_server(("127.0.0.1", chosen.port), backlog=4096)
+    listener.setblocking(False)
+    return listener
+
+
+if __name__ == "__main__":
+    uvloop.run(main(arguments(__doc__)))
