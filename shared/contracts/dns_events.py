@@ -66,6 +66,27 @@ class NamesetVerified(EventData):
     records: tuple[RecordState, ...] = ()
 
 
+class DomainVerified(EventData):
+    """Subject: the sending domain. All its records are seen as they should be: for the first time, or again."""
+
+    type: ClassVar[str] = "dns.domain.verified.v1"
+    workspace_id: str
+    server_id: str
+    domain_id: str
+    name: str
+
+
+class DomainBroken(EventData):
+    """Subject: the sending domain. It was verified, and `records` (name and type) are missing or wrong now."""
+
+    type: ClassVar[str] = "dns.domain.broken.v1"
+    workspace_id: str
+    server_id: str
+    domain_id: str
+    name: str
+    records: tuple[str, ...]
+
+
 class WorkspaceEmptied(EventData):
     """Subject: the workspace. Answer to its deletion request: no record of ours is left in any zone."""
 

@@ -86,12 +86,44 @@ class ServerReady(EventData):
     zone: str
 
 
+class ServerStalled(EventData):
+    """Subject: the server. A step of its making takes longer than it should, or cannot go on; it is still tried."""
+
+    type: ClassVar[str] = "provisioner.server.stalled.v1"
+    workspace_id: str
+    server_id: str
+    hostname: str
+    step: str
+    title: str
+
+
+class ServerDegraded(EventData):
+    """Subject: the server. It was ready, and what `step` proves does not hold any more."""
+
+    type: ClassVar[str] = "provisioner.server.degraded.v1"
+    workspace_id: str
+    server_id: str
+    hostname: str
+    step: str
+    title: str
+
+
+class ServerRecovered(EventData):
+    """Subject: the server. It was degraded, and all that is promised holds again."""
+
+    type: ClassVar[str] = "provisioner.server.recovered.v1"
+    workspace_id: str
+    server_id: str
+    hostname: str
+
+
 class ServerDeleted(EventData):
     """Subject: the server. Nothing of it is left at the cloud."""
 
     type: ClassVar[str] = "provisioner.server.deleted.v1"
     workspace_id: str
     server_id: str
+    hostname: str = ""
 
 
 class SubscriptionActivated(EventData):
@@ -103,6 +135,24 @@ class SubscriptionActivated(EventData):
     server_id: str
     plan: str
     zone: str
+
+
+class PaymentFailed(EventData):
+    """Subject: the subscription. The provider could not take the money for the next period."""
+
+    type: ClassVar[str] = "provisioner.subscription.payment_failed.v1"
+    workspace_id: str
+    subscription_id: str
+    plan: str
+
+
+class SubscriptionEnded(EventData):
+    """Subject: the subscription. Nothing more is charged."""
+
+    type: ClassVar[str] = "provisioner.subscription.ended.v1"
+    workspace_id: str
+    subscription_id: str
+    plan: str
 
 
 class MailboxRemoved(EventData):

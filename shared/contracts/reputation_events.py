@@ -48,5 +48,17 @@ class AddressListed(EventData):
     listings: tuple[Listing, ...]
 
 
+class AddressCleared(EventData):
+    """Subject: the address. Lists that had it, seen twice, do not have it any more; `remaining` still do."""
+
+    type: ClassVar[str] = "reputation.address.cleared.v1"
+    workspace_id: str
+    server_id: str
+    address_id: str
+    address: str
+    cleared: tuple[str, ...]
+    remaining: tuple[str, ...] = ()
+
+
 class ReputationAuditRecorded(AuditRecorded):
     type: ClassVar[str] = "reputation.audit.recorded.v1"

@@ -19,6 +19,7 @@ from services.auth.deletion.schemas import DeleteWorkspace, DeletionView, Receip
 from services.auth.errors import NameMismatch
 from services.auth.invitations import repository as invitations
 from services.auth.models import Deletion, Workspace
+from services.auth.notifications import repository as mail
 from services.auth.workspaces import repository as workspaces
 from services.auth.workspaces.roles import require_owner
 from services.auth.workspaces.service import acting_role, require_user
@@ -57,6 +58,9 @@ async def request(
         workspace_id=workspace.id, workspace_name=workspace.name, requested_by=asker, requested_at=now
     )
     session.add(deletion)
+    for member in await workspaces.all_members(session, workspace.id):
+        if member.account_id != asker:
+            _tell(session, "workspace_ending", workspace, member.account_id, now)
     await _take_rights(session, workspace, now, keep=asker)
     await outbox.emit(
         session,
@@ -94,6 +98,7 @@ async def receive_receipt(
     deletion = await repository.lock(session, workspace_id)
     if deletion is None:
         return
+    first = service == "vault" and deletion.vault_at is None
     if service == "provisioner":
         deletion.provisioner_at = deletion.provisioner_at or now
     elif service == "dns":
@@ -103,6 +108,10 @@ async def receive_receipt(
         deletion.data_keys_shredded = data_keys
     if deletion.provisioner_at and deletion.dns_at and deletion.deleted_at is None:
         await _finish(session, deletion, now)
+    if first and deletion.vault_at is not None:
+        workspace = await workspaces.lock_workspace(session, workspace_id)
+        if workspace is not None:
+            _tell(session, "workspace_deleted", workspace, deletion.requested_by, now)
 
 
 async def _finish(session: AsyncSession, deletion: Deletion, now: datetime) -> None:
@@ -122,6 +131,12 @@ async def _finish(session: AsyncSession, deletion: Deletion, now: datetime) -> N
     )
     await audit.record(
         session, workspace_id=workspace.id, actor="auth", action="auth.workspace.deleted", target=workspace.id
+    )
+
+
+def _tell(session: AsyncSession, kind: str, workspace: Workspace, account_id: str, now: datetime) -> None:
+    mail.enqueue(
+        session, kind, workspace.id, now=now, account_id=account_id, data={"workspace_id": workspace.id}
     )
 
 

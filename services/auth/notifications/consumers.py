@@ -28,11 +28,11 @@ AUDITS: tuple[type[AuditRecorded], ...] = (
 
 
 async def on_fact(context: HandlerContext, event: EventData) -> None:
+    data = event.model_dump(mode="json")
     for kind in KINDS:
-        if kind.on is not None and isinstance(event, kind.on.event):
-            data = event.model_dump(mode="json")
-            if kind.on.when(data):
-                await _tell(context, kind, data[kind.on.about], data["workspace_id"], data, {})
+        for fact in kind.on:
+            if isinstance(event, fact.event) and fact.when(data):
+                await _tell(context, kind, data[fact.about], data["workspace_id"], data, {})
 
 
 async def on_audit(context: HandlerContext, event: AuditRecorded) -> None:
@@ -79,10 +79,8 @@ async def _tell(
         )
 
 
+FACTS = tuple(dict.fromkeys(fact.event for kind in KINDS for fact in kind.on))
 BINDINGS: tuple[Binding, ...] = (
-    *(
-        Binding(QUEUE, event, on_fact)
-        for event in dict.fromkeys(k.on.event for k in KINDS if k.on is not None)
-    ),
+    *(Binding(QUEUE, event, on_fact) for event in FACTS),
     *(Binding(QUEUE, event, on_audit) for event in AUDITS),
 )

@@ -19,19 +19,32 @@ from typing import Any, Final, Literal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Notification
-from services.auth.notifications import account_mails, linked, mails
+from services.auth.notifications import account_mails, linked, mails, service_mails
 from services.auth.notifications.letter import About, Letter
+from shared.contracts.dns_events import DomainBroken, DomainVerified
 from shared.contracts.envelope import EventData
-from shared.contracts.provisioner_events import ServerReady, SubscriptionActivated
-from shared.contracts.reputation_events import AddressListed
+from shared.contracts.provisioner_events import (
+    AddressReserved,
+    PaymentFailed,
+    ServerDegraded,
+    ServerDeleted,
+    ServerReady,
+    ServerRecovered,
+    ServerStalled,
+    SubscriptionActivated,
+    SubscriptionEnded,
+)
+from shared.contracts.reputation_events import AddressCleared, AddressListed
 
-Topic = Literal["account", "security", "servers", "domains", "reputation", "billing"]
+Topic = Literal["account", "security", "servers", "domains", "reputation", "billing", "secrets"]
 """`account` and `security` cannot be switched off: somebody asked for the mail, or has to know."""
 
 Person = Literal["owner", "admin", "actor", "subject"]
 """Members by role; who did it; whom it was done to (`account_id` in the data of the audit row)."""
 
 IN_CHARGE: Final[tuple[Person, ...]] = ("owner", "admin")
+CERTIFICATES: Final = frozenset({"certificates", "domain_certificates"})
+"""The provisioner's steps that get certificates."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Kind:
     what: str
     letter: Callable[[About], Letter]
     to: tuple[Person, ...] = ()
-    on: Fact | None = None
+    on: tuple[Fact, ...] = ()
     on_audit: tuple[str, ...] = ()
     row: Callable[[AsyncSession, linked.Sending, Notification], Awaitable[linked.Addressed | None]] | None = (
         None
@@ -104,16 +117,78 @@ KINDS: Final[tuple[Kind, ...]] = (
     ),
     Kind(
         "server_ready", "servers", "A server is ready",
-        mails.server_ready, to=IN_CHARGE, on=Fact(ServerReady, "server_id"),
+        service_mails.server_ready, to=IN_CHARGE, on=(Fact(ServerReady, "server_id"),),
+    ),
+    Kind(
+        "server_stalled", "servers", "A server takes longer than it should",
+        service_mails.server_stalled, to=IN_CHARGE,
+        on=(Fact(ServerStalled, "server_id", when=lambda data: data["step"] not in CERTIFICATES),),
+    ),
+    Kind(
+        "server_degraded", "servers", "Something on a server does not hold any more",
+        service_mails.server_degraded, to=IN_CHARGE,
+        on=(Fact(ServerDegraded, "server_id", when=lambda data: data["step"] not in CERTIFICATES),),
+    ),
+    Kind(
+        "certificate_trouble", "servers", "A certificate could not be got or is no longer good",
+        service_mails.certificate_trouble, to=IN_CHARGE,
+        on=(
+            Fact(ServerStalled, "server_id", when=lambda data: data["step"] in CERTIFICATES),
+            Fact(ServerDegraded, "server_id", when=lambda data: data["step"] in CERTIFICATES),
+        ),
+    ),
+    Kind(
+        "server_recovered", "servers", "A server is well again",
+        service_mails.server_recovered, to=IN_CHARGE, on=(Fact(ServerRecovered, "server_id"),),
+    ),
+    Kind(
+        "server_deleted", "servers", "A server has been removed",
+        service_mails.server_deleted, to=IN_CHARGE, on=(Fact(ServerDeleted, "server_id"),),
+    ),
+    Kind(
+        "address_rotated", "reputation", "A listed address was refused and another taken",
+        service_mails.address_rotated, to=IN_CHARGE,
+        on=(Fact(AddressReserved, "server_id", when=lambda data: data["attempt"] > 1),),
     ),
     Kind(
         "address_listed", "reputation", "A server's address was found on a blacklist",
-        mails.address_listed, to=IN_CHARGE, on=Fact(AddressListed, "address_id"),
+        service_mails.address_listed, to=IN_CHARGE, on=(Fact(AddressListed, "address_id"),),
+    ),
+    Kind(
+        "address_cleared", "reputation", "A server's address was taken off a blacklist",
+        service_mails.address_cleared, to=IN_CHARGE, on=(Fact(AddressCleared, "address_id"),),
+    ),
+    Kind(
+        "domain_verified", "domains", "A domain is verified",
+        service_mails.domain_verified, to=IN_CHARGE, on=(Fact(DomainVerified, "domain_id"),),
+    ),
+    Kind(
+        "domain_broken", "domains", "Records of a verified domain are missing or wrong",
+        service_mails.domain_broken, to=IN_CHARGE, on=(Fact(DomainBroken, "domain_id"),),
     ),
     Kind(
         "subscription_activated", "billing", "A subscription has become active",
-        mails.subscription_activated, to=IN_CHARGE, on=Fact(SubscriptionActivated, "subscription_id"),
+        service_mails.subscription_activated, to=IN_CHARGE, on=(Fact(SubscriptionActivated, "subscription_id"),),
     ),
+    Kind(
+        "payment_failed", "account", "A payment has failed",
+        service_mails.payment_failed, to=("owner",), on=(Fact(PaymentFailed, "subscription_id"),),
+    ),
+    Kind(
+        "subscription_ended", "account", "A subscription has ended",
+        service_mails.subscription_ended, to=("owner",), on=(Fact(SubscriptionEnded, "subscription_id"),),
+    ),
+    Kind(
+        "credentials_exported", "security", "Passwords were exported",
+        service_mails.credentials_exported, to=("owner", "admin", "actor"), on_audit=("vault.export.redeemed",),
+    ),
+    Kind(
+        "credentials_revealed", "secrets", "A password was shown",
+        service_mails.credentials_revealed, to=("owner",), on_audit=("vault.credential.revealed",),
+        quiet=timedelta(hours=1),
+    ),
+    Kind("workspace_ending", "account", "A workspace is being deleted", service_mails.workspace_ending),
+    Kind("workspace_deleted", "account", "A workspace is deleted", service_mails.workspace_deleted),
     Kind("second_factor_on", "security", "The second factor was turned on", mails.second_factor_on),
     Kind("second_factor_off", "security", "The second factor was turned off", mails.second_factor_off),
     Kind("recovery_code_used", "security", "A recovery code was used", mails.recovery_code_used),

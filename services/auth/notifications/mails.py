@@ -109,48 +109,6 @@ def api_key_leaked(about: About) -> Letter:
     )
 
 
-# -- the life of a server ----------------------------------------------------------------------------------------
-
-
-def server_ready(about: About) -> Letter:
-    hostname = about.data["hostname"]
-    return Letter(
-        f"{hostname} is ready",
-        (
-            f"The mail server {hostname} of the workspace {about.workspace} is ready: its address is clean, its "
-            "names are verified, its certificate is valid and the test from outside has passed.",
-            f"IPv4 {about.data['ipv4']}\nIPv6 {about.data['ipv6']}",
-        ),
-    )
-
-
-def address_listed(about: About) -> Letter:
-    address = about.data["address"]
-    lists = ", ".join(listing["blacklist"] for listing in about.data["listings"])
-    return Letter(
-        f"{address} is on a blacklist",
-        (
-            f"The address {address} of the workspace {about.workspace} was found on: {lists}. "
-            "It was seen twice, so it is not a passing fault.",
-            "Mail from this address may be refused until it is taken off. The server's reputation page says what "
-            "each list means and how to get off it.",
-        ),
-    )
-
-
-# -- money -------------------------------------------------------------------------------------------------------
-
-
-def subscription_activated(about: About) -> Letter:
-    return Letter(
-        "Your subscription is active",
-        (
-            f"The payment for the plan {about.data['plan']} in {about.data['zone']} has arrived. The server of the "
-            f"workspace {about.workspace} is being set up now; we write again when it is ready.",
-        ),
-    )
-
-
 # -- the second factor -------------------------------------------------------------------------------------------
 
 _NOT_YOU = "If it was not you: change your password now, end all other sessions, and write to us."

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.dns.models import PLATFORM, Nameset, OwnedRecord, RecordPlan, RecordState, WriteIntent, Zone
 from shared.bus import outbox
-from shared.contracts.dns_events import DomainState, NamesetVerified
+from shared.contracts.dns_events import DomainBroken, DomainState, DomainVerified, NamesetVerified
 from shared.contracts.dns_events import RecordState as RecordFact
+from shared.contracts.envelope import EventData
 from shared.errors import NotFound
 
 
@@ -172,12 +173,60 @@ async def _publish(session: AsyncSession, row: Nameset, outcome: Outcome) -> Non
         ),
     )  # fmt: skip
     content = _without_detail(event)
-    if content == row.emitted:
+    before = dict(row.emitted)
+    told = before.pop("told", None)
+    if content == before:
         return
-    row.emitted = content
     row.version += 1
     await outbox.emit(
         session, event, subject=row.server_id, workspace_id=row.workspace_id, aggregate_version=row.version
+    )
+    known = (
+        told
+        if told is not None
+        else [one["domain_id"] for one in before.get("domains", ()) if one["verified"]]
+    )
+    row.emitted = {**content, "told": await _tell_domains(session, row, outcome, frozenset(known))}
+
+
+async def _tell_domains(
+    session: AsyncSession, row: Nameset, outcome: Outcome, told: frozenset[str]
+) -> list[str]:
+    """Tells what has become of each sending domain; `told`, and the answer, are the ids of those told verified last.
+
+    A domain is not broken while its records are only on their way.
+    """
+    verified = set(told)
+    for domain in outcome.domains:
+        facts = {"workspace_id": row.workspace_id, "server_id": row.server_id}
+        event: EventData
+        if domain.verified and domain.domain_id not in told:
+            event = DomainVerified(**facts, domain_id=domain.domain_id, name=domain.name)
+            verified.add(domain.domain_id)
+        elif (
+            not domain.verified
+            and domain.domain_id in told
+            and (records := _broken(outcome, domain.domain_id))
+        ):
+            event = DomainBroken(**facts, domain_id=domain.domain_id, name=domain.name, records=records)
+            verified.discard(domain.domain_id)
+        else:
+            continue
+        await outbox.emit(
+            session,
+            event,
+            subject=domain.domain_id,
+            workspace_id=row.workspace_id,
+            aggregate_version=row.version,
+        )
+    return sorted(verified & {domain.domain_id for domain in outcome.domains})
+
+
+def _broken(outcome: Outcome, domain_id: str) -> tuple[str, ...]:
+    return tuple(
+        f"{state.name} {state.type}"
+        for state in outcome.states
+        if state.domain_id == domain_id and state.required and state.state in ("missing", "wrong", "conflict")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,7 @@ from services.provisioner.billing.signature import SignatureRejected, verify
 from services.provisioner.models import StripeEvent, Subscription
 from services.provisioner.ports import BillingPort, PaymentSubscription
 from services.provisioner.servers import service as servers
+from services.provisioner.subscriptions import service as subscriptions
 from shared import audit
 from shared.db.database import Database
 from shared.observability.logging import get_logger
@@ -20,7 +22,12 @@ from shared.web.signed_body import BadSignature
 
 INVOICE_PAID = "invoice.paid"
 SUBSCRIPTION_EVENTS = frozenset({"customer.subscription.updated", "customer.subscription.deleted"})
-STATUS_OF = {"past_due": "past_due", "unpaid": "past_due", "canceled": "ended", "incomplete_expired": "ended"}
+STATUS_OF: dict[str, Literal["past_due", "ended"]] = {
+    "past_due": "past_due",
+    "unpaid": "past_due",
+    "canceled": "ended",
+    "incomplete_expired": "ended",
+}
 
 _log = get_logger("billing")
 
@@ -84,18 +91,17 @@ class Inbox:
             row = await repository.lock(session, now.metadata.get("subscription_id", ""))
             if row is None:
                 return "unknown_subscription"
-            return _follow(row, now)
+            return await _follow(session, row, now)
 
 
-def _follow(row: Subscription, now: PaymentSubscription) -> str:
+async def _follow(session: AsyncSession, row: Subscription, now: PaymentSubscription) -> str:
     """The provider's word about an active subscription. It never makes one active: only a paid invoice does."""
     if row.stripe_subscription_id not in (None, now.id):
         return "another_subscription"
     row.stripe_status = now.status
     wanted = STATUS_OF.get(now.status)
     if wanted and row.status in ("active", "past_due") and row.status != wanted:
-        row.status = wanted
-        row.version += 1
+        await subscriptions.change_status(session, row, wanted)
         _log.warning("subscription changed", subscription_id=row.id, status=wanted)
     return f"status_{now.status}"
 

@@ -11,6 +11,7 @@ from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Write
 from services.provisioner.steps.base import Step
+from shared.contracts.provisioner_events import ServerDegraded, ServerRecovered, ServerStalled
 
 STALLED = "Stalled"
 READY = "Ready"
@@ -71,6 +72,13 @@ class Recorder:
     async def _done(
         self, write: Write, step: Step, condition: Condition, outcome: Done, generation: int
     ) -> float:
+        if step.condition == READY and condition.evidence.get("degraded"):
+            server = write.server
+            await write.emit(
+                ServerRecovered(
+                    workspace_id=server.workspace_id, server_id=server.id, hostname=server.hostname
+                )
+            )
         news = condition.status != "true" or (
             step.each_generation and condition.observed_generation < generation
         )
@@ -113,12 +121,16 @@ class Recorder:
         news = condition.status != "true" or condition.evidence.get("step") != step.name
         _turn(condition, write, "true", reason, f"{step.title}: {message}")
         condition.evidence = {"step": step.name}
+        if news and write.server.desired == "present":
+            await write.emit(ServerStalled(**_trouble(write, step)))
         return news
 
     async def _not_ready(self, write: Write, step: Step, cause: Condition) -> None:
         ready = await write.session.get(Condition, (write.server.id, READY))
         if ready is not None and ready.status == "true":
             _turn(ready, write, "false", step.condition, f"{step.title}: {cause.message}")
+            ready.evidence = {**ready.evidence, "degraded": step.name}
+            await write.emit(ServerDegraded(**_trouble(write, step)))
 
     def _log(self, write: Write, step: Step, condition: Condition, what: str, outcome: Outcome) -> None:
         write.log(
@@ -158,6 +170,18 @@ def _turn(condition: Condition, write: Write, status: str, reason: str, message:
     if condition.status != status:
         condition.last_transition_at = write.now
     condition.status, condition.reason, condition.message = status, reason, message[:2000]
+
+
+def _trouble(write: Write, step: Step) -> dict[str, str]:
+    """What is told to others of a step that does not go on or does not hold: never the text of an error."""
+    server = write.server
+    return {
+        "workspace_id": server.workspace_id,
+        "server_id": server.id,
+        "hostname": server.hostname,
+        "step": step.name,
+        "title": step.title,
+    }
 
 
 def _evidence(outcome: Outcome) -> dict[str, Any]:

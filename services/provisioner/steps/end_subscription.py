@@ -6,6 +6,7 @@ from services.provisioner.models import Subscription
 from services.provisioner.reconciler.outcomes import Done, Outcome
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from services.provisioner.subscriptions import service as subscriptions
 
 
 class EndSubscription(Step):
@@ -19,7 +20,7 @@ class EndSubscription(Step):
             await work.ports.billing.end_subscription(subscription.stripe_subscription_id)
         async with work.write() as write:
             stored = await write.session.get_one(Subscription, subscription.id)
-            stored.status = "ended"
+            if stored.status != "ended":
+                await subscriptions.change_status(write.session, stored, "ended")
             stored.ended_at = stored.ended_at or write.now
-            stored.version += 1
         return Done("Nothing more will be charged")

@@ -83,7 +83,9 @@ class Tombstone(Step):
             ):
                 row.state, row.gone_at = "gone", write.now
             server.deleted_at = write.now
-            await write.emit(ServerDeleted(workspace_id=server.workspace_id, server_id=server.id))
+            await write.emit(
+                ServerDeleted(workspace_id=server.workspace_id, server_id=server.id, hostname=server.hostname)
+            )
             await audit.record(
                 session,
                 workspace_id=server.workspace_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.errors import PaymentUnavailable, WorkspaceEnding
@@ -11,6 +13,8 @@ from services.provisioner.ports import CheckoutPort, PaymentError
 from services.provisioner.subscriptions import repository
 from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
 from shared import audit
+from shared.bus import outbox
+from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
 from shared.errors import NotFound
 from shared.identity import Identity
 from shared.ids import new_id
@@ -93,4 +97,20 @@ def view(row: Subscription) -> SubscriptionView:
             "activated_at": row.activated_at,
             "ended_at": row.ended_at,
         }
+    )
+
+
+async def change_status(
+    session: AsyncSession, row: Subscription, status: Literal["past_due", "ended"]
+) -> None:
+    """Follows what has become of the money, and tells it."""
+    row.status = status
+    row.version += 1
+    kind = SubscriptionEnded if status == "ended" else PaymentFailed
+    await outbox.emit(
+        session,
+        kind(workspace_id=row.workspace_id, subscription_id=row.id, plan=row.plan),
+        subject=row.id,
+        workspace_id=row.workspace_id,
+        aggregate_version=row.version,
     )

@@ -23,7 +23,7 @@ from services.reputation.models import Address, Check, ListingRow
 from shared.bus import outbox
 from shared.clock import Clock
 from shared.contracts.provisioner_events import AddressReserved
-from shared.contracts.reputation_events import AddressChecked, AddressListed, Listing
+from shared.contracts.reputation_events import AddressChecked, AddressCleared, AddressListed, Listing
 from shared.errors import NotFound
 from shared.ids import new_id
 
@@ -93,7 +93,7 @@ class Checks:
         await self._store(address, results)
         address.rounds += 1
         open_rows = await self._rows.open_listings(address.id)
-        confirmed, unsettled = [], False
+        confirmed, cleared, unsettled = [], [], False
         for item in results:
             row = open_rows.get(item.blacklist)
             if item.status == "listed":
@@ -102,11 +102,18 @@ class Checks:
                 unsettled = unsettled or row is None
             elif item.status == "clean" and row is not None:
                 unsettled = self._not_seen(row, now) or unsettled
+                if row.cleared_at is not None and row.confirmed_at is not None:
+                    cleared.append(row.blacklist)
         pause = self._pace.confirm if unsettled else self._pace.monitor
         address.next_check_at = now + timedelta(seconds=pause)
         await self._session.flush()
         if confirmed:
             await self._emit_listed(address, confirmed)
+        if cleared:
+            remaining = [
+                row.blacklist for row in open_rows.values() if row.confirmed_at and row.cleared_at is None
+            ]
+            await self._emit_cleared(address, cleared, remaining)
 
     def _seen(self, address: Address, row: ListingRow | None, item: ListResult, now: datetime) -> bool:
         """Whether this sighting confirms the listing."""
@@ -161,7 +168,18 @@ class Checks:
         )
         await self._emit(address, event)
 
-    async def _emit(self, address: Address, event: AddressChecked | AddressListed) -> None:
+    async def _emit_cleared(self, address: Address, cleared: Sequence[str], remaining: Sequence[str]) -> None:
+        event = AddressCleared(
+            workspace_id=address.workspace_id,
+            server_id=address.server_id,
+            address_id=address.id,
+            address=address.address,
+            cleared=tuple(sorted(cleared)),
+            remaining=tuple(sorted(remaining)),
+        )
+        await self._emit(address, event)
+
+    async def _emit(self, address: Address, event: AddressChecked | AddressListed | AddressCleared) -> None:
         await outbox.emit(
             self._session,
             event,
