@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from services.auth.models import Account, Member, Workspace
 from services.auth.notifications.consumers import AUDITS
 from services.auth.notifications.kinds import BY_NAME, KINDS
 from services.auth.ports import MailDelayed
@@ -64,14 +66,35 @@ FACTS: list[tuple[type[EventData], dict[str, Any], str | None]] = [
 
 
 async def people(auth: Stage) -> tuple[Person, Person, Person, str]:
-    """Owner, admin, member, and their workspace; what they were sent so far is forgotten."""
-    owner, admin, member = await auth.person(), await auth.person("Ben"), await auth.person("Cleo")
-    workspace_id = await auth.workspace(owner)
-    await auth.join(owner, workspace_id, admin, "admin")
-    await auth.join(owner, workspace_id, member)
-    await auth.send_mail()
-    auth.mail.mails.clear()
-    return owner, admin, member, workspace_id
+    """Owner, admin, member, and their workspace: rows only, nobody here signs in."""
+    now, workspace_id = auth.clock.now(), new_id("ws")
+    made = [Person(new_id("usr"), f"{new_id('usr')}@people.test", "", "") for _ in range(3)]
+    async with auth.worker.database.transaction() as session:
+        session.add(Workspace(id=workspace_id, name="Mill", created_by=made[0].id, created_at=now))
+        for person in made:
+            session.add(
+                Account(id=person.id, email=person.email, name="N", password_hash="!", created_at=now)
+            )
+        await session.flush()
+        for person, role in zip(made, ("owner", "admin", "member"), strict=True):
+            session.add(
+                Member(
+                    id=new_id("mem"),
+                    workspace_id=workspace_id,
+                    account_id=person.id,
+                    role=role,
+                    joined_at=now,
+                )
+            )
+    return made[0], made[1], made[2], workspace_id
+
+
+async def alone(auth: Stage) -> str:
+    """A workspace of one person."""
+    _, admin, member, workspace_id = await people(auth)
+    async with auth.worker.database.transaction() as session:
+        await session.execute(delete(Member).where(Member.account_id.in_((admin.id, member.id))))
+    return workspace_id
 
 
 def audited(workspace_id: str, action: str, actor: str, data: dict[str, Any], **change: Any) -> AuditRecorded:
@@ -141,9 +164,7 @@ def ready(workspace_id: str, hostname: str = "s1.mx.sendchief.test") -> EventDat
 
 
 async def test_what_repeats_itself_is_one_mail_now_and_one_after_the_quiet_time(auth: Stage) -> None:
-    owner = await auth.person()
-    workspace_id = await auth.workspace(owner)
-    auth.mail.mails.clear()
+    workspace_id = await alone(auth)
     await auth.bus.deliver(ready(workspace_id))
     await auth.send_mail()
     for number in range(5):
@@ -164,9 +185,7 @@ async def test_what_repeats_itself_is_one_mail_now_and_one_after_the_quiet_time(
 
 
 async def test_another_subject_does_not_wait(auth: Stage) -> None:
-    owner = await auth.person()
-    workspace_id = await auth.workspace(owner)
-    auth.mail.mails.clear()
+    workspace_id = await alone(auth)
     for server_id in (new_id("srv"), new_id("srv")):
         await auth.bus.deliver(
             provisioner.ServerRecovered(workspace_id=workspace_id, server_id=server_id, hostname="s.test")
@@ -176,9 +195,7 @@ async def test_another_subject_does_not_wait(auth: Stage) -> None:
 
 
 async def test_news_at_once_from_many_consumers_are_one_mail(auth: Stage) -> None:
-    owner = await auth.person()
-    workspace_id = await auth.workspace(owner)
-    auth.mail.mails.clear()
+    workspace_id = await alone(auth)
     await asyncio.gather(*(auth.bus.deliver(ready(workspace_id)) for _ in range(10)))
     await auth.send_mail()
     assert len(auth.mail.mails) == 1
@@ -187,9 +204,7 @@ async def test_news_at_once_from_many_consumers_are_one_mail(auth: Stage) -> Non
 
 async def test_news_that_come_while_a_mail_is_being_tried_are_not_lost_in_it(auth: Stage) -> None:
     """The provider may have taken the first text already: what comes then is a mail of its own."""
-    owner = await auth.person()
-    workspace_id = await auth.workspace(owner)
-    auth.mail.mails.clear()
+    workspace_id = await alone(auth)
     auth.mail.failures = [MailDelayed("no answer", 30)]
     await auth.bus.deliver(ready(workspace_id, "first.test"))
     await auth.send_mail()

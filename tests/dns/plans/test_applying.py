@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.dns.ports import ProviderRefused
+from shared.contracts.dns_events import DomainBroken, DomainVerified
 from shared.contracts.provisioner_events import ServerDnsDesired
 from tests.dns.conftest import Stage
 from tests.dns.doubles import MemoryZone
@@ -159,6 +160,32 @@ async def test_a_removed_domain_loses_its_records_and_others_stay(stage: Stage) 
     assert len(hosted.records) == len(before)
     assert (await stage.last(wanted.server_id)).domains == ()
     assert len(stage.platform.records) == 7
+
+
+async def told(stage: Stage, wanted: ServerDnsDesired) -> list[str]:
+    """What was said of the server's domains, oldest first."""
+    events = [
+        each for each in await stage.bus.emitted_events() if isinstance(each, DomainVerified | DomainBroken)
+    ]
+    return [type(each).__name__ for each in events if each.server_id == wanted.server_id]
+
+
+async def test_a_domain_is_told_verified_broken_and_verified_again_once_each(stage: Stage) -> None:
+    hosted, zone_id, wanted = await prepared(stage)
+    assert await told(stage, wanted) == []
+    await stage.approve(await stage.ready_plan(zone_id))
+    await stage.work(3)
+    await stage.work(2, step=4000)
+    assert await told(stage, wanted) == ["DomainVerified"]
+    lost = next(key for key, item in hosted.records.items() if item.type == "MX")
+    kept = hosted.records.pop(lost)
+    await stage.work(3, step=4000)
+    assert await told(stage, wanted) == ["DomainVerified", "DomainBroken"]
+    broken = [each for each in await stage.bus.emitted(DomainBroken) if each.server_id == wanted.server_id]
+    assert "company.com MX" in broken[0].records
+    hosted.records[lost] = kept
+    await stage.work(3, step=4000)
+    assert await told(stage, wanted) == ["DomainVerified", "DomainBroken", "DomainVerified"]
 
 
 async def test_a_new_dkim_key_waits_for_approval(stage: Stage) -> None:

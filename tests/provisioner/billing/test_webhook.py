@@ -12,6 +12,7 @@ from sqlalchemy import select
 from services.provisioner.billing.service import Inbox
 from services.provisioner.models import Server, StripeEvent, Subscription
 from services.provisioner.ports import PaidInvoice, PaymentSubscription
+from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
 from shared.ids import new_id
 from tests.provisioner.api import Api
 from tests.provisioner.stage import ZONE
@@ -194,3 +195,19 @@ async def test_a_subscription_that_stripe_ended_is_shown_as_ended(api: Api) -> N
     )
     await drain(api)
     assert (await api.get(f"{api.path}/subscriptions/{subscription_id}")).json()["status"] == "ended"
+    told = await api.stage.others.bus.emitted(SubscriptionEnded)
+    assert [event.plan for event in told if event.subscription_id == subscription_id] != []
+
+
+async def test_a_payment_that_fails_is_told_once(api: Api) -> None:
+    subscription_id = await bought(api)
+    await api.webhook(paid(api, subscription_id))
+    await drain(api)
+    known = api.stage.outside.billing.subscriptions["sub_stripe1"]
+    api.stage.outside.billing.subscriptions["sub_stripe1"] = known.model_copy(update={"status": "past_due"})
+    for number in range(2):
+        data = {"object": {"id": "sub_stripe1"}}
+        await api.webhook({"id": f"evt_due{number}", "type": "customer.subscription.updated", "data": data})
+        await drain(api)
+    told = await api.stage.others.bus.emitted(PaymentFailed)
+    assert [event.subscription_id for event in told].count(subscription_id) == 1

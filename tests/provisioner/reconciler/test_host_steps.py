@@ -13,6 +13,7 @@ from services.provisioner.hosts.port import (
     InstallStatus,
 )
 from services.provisioner.steps import ssh_trust
+from shared.contracts.provisioner_events import ServerDegraded, ServerRecovered, ServerStalled
 from tests.provisioner.stage import Stage
 
 
@@ -114,6 +115,12 @@ async def test_what_breaks_later_takes_ready_away_and_gives_it_back(stage: Stage
     stage.outside.self_test.broken = set()
     await stage.due_now(server.id)
     await stage.play(lambda: stage.is_true(server.id, "Ready"))
+    told = [event for event in await stage.others.bus.emitted(ServerDegraded) if event.server_id == server.id]
+    assert [event.step for event in told] == ["self_test"]
+    again = [
+        event for event in await stage.others.bus.emitted(ServerRecovered) if event.server_id == server.id
+    ]
+    assert [event.hostname for event in again] == [server.hostname]
 
 
 async def test_a_certificate_that_is_not_issued_yet_is_waited_for(stage: Stage) -> None:
@@ -172,6 +179,8 @@ async def test_a_step_past_its_deadline_stalls_the_server_and_resumes(
     await stage.play(lambda: _never_mind(stage, server.id))
     await stage.ready(server.id)
     assert not await stage.is_true(server.id, "Stalled")
+    told = [event for event in await stage.others.bus.emitted(ServerStalled) if event.server_id == server.id]
+    assert [event.step for event in told] == ["power_on"]
 
 
 async def _never_mind(stage: Stage, server_id: str) -> bool:

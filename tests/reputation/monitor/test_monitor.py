@@ -8,7 +8,7 @@ from sqlalchemy import select
 from services.reputation.checks.service import due_tiers
 from services.reputation.models import Check, ListingRow
 from shared.contracts.provisioner_events import AddressReleased, AddressReserved, ServerReady
-from shared.contracts.reputation_events import AddressListed
+from shared.contracts.reputation_events import AddressCleared, AddressListed
 from shared.ids import new_id
 from tests.reputation.conftest import World
 
@@ -64,6 +64,8 @@ async def test_a_listing_seen_once_is_not_announced(world: World, live: AddressR
     await world.monitor.tick()
     assert await announced(world, live) == []
     assert (await listing(world, live)).cleared_at is not None
+    told = [item.address_id for item in await world.bus.emitted(AddressCleared)]
+    assert live.address_id not in told
 
 
 async def test_a_listing_ends_after_two_clean_rounds(world: World, live: AddressReserved) -> None:
@@ -78,6 +80,8 @@ async def test_a_listing_ends_after_two_clean_rounds(world: World, live: Address
     world.clock.advance(CONFIRM)
     await world.monitor.tick()
     assert (await listing(world, live)).cleared_at is not None
+    told = [item for item in await world.bus.emitted(AddressCleared) if item.address_id == live.address_id]
+    assert [(item.cleared, item.remaining) for item in told] == [(("one",), ())]
 
 
 async def test_a_list_that_falls_silent_changes_nothing(world: World, live: AddressReserved) -> None:
