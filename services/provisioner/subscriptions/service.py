@@ -106,10 +106,10 @@ async def change_status(
     """Follows what has become of the money, and tells it."""
     row.status = status
     row.version += 1
-    kind = SubscriptionEnded if status == "ended" else PaymentFailed
+    about = {"workspace_id": row.workspace_id, "subscription_id": row.id, "plan": row.plan}
     await outbox.emit(
         session,
-        kind(workspace_id=row.workspace_id, subscription_id=row.id, plan=row.plan),
+        SubscriptionEnded(**about) if status == "ended" else PaymentFailed(**about),
         subject=row.id,
         workspace_id=row.workspace_id,
         aggregate_version=row.version,
