@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, SecretBytes
+from pydantic import BaseModel, ConfigDict, SecretBytes, StringConstraints
 
 from services.provisioner.hosts.port import HostAddress
 from shared.contracts.vault_api import Verifier
@@ -200,8 +200,10 @@ class PaymentError(Exception):
 
 
 class CheckoutSession(BaseModel):
-    id: str
-    url: str
+    """`url` is where the customer is sent: a page, whatever the provider says."""
+
+    id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    url: Annotated[str, StringConstraints(pattern=r"^https://", max_length=4096)]
 
 
 class PaidInvoice(BaseModel):

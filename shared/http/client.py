@@ -16,6 +16,7 @@ import httpx
 
 from shared.contracts.calls import CALLS
 from shared.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from shared.http.bounded import BoundedTransport
 from shared.http.errors import VendorAuthFailed, VendorRateLimited, VendorRejected, VendorUnavailable
 from shared.identity.files import FileSigner
 from shared.identity.internal import HEADER, mint_internal
@@ -39,7 +40,8 @@ def vendor_client(
     headers: Mapping[str, str] | None = None,
     max_connections: int = 20,
 ) -> httpx.AsyncClient:
-    """A client for one vendor's API. Redirects are not followed, proxies of the environment are not used.
+    """A client for one vendor's API. Redirects are not followed, proxies of the environment are not used, and an
+    answer has an end (`bounded.py`).
 
     `ca_file` adds a certificate authority to the system's.
     """
@@ -47,12 +49,12 @@ def vendor_client(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:
         context.load_verify_locations(cafile=str(ca_file))
+    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
     return httpx.AsyncClient(
         base_url=base_url,
-        verify=context,
+        transport=BoundedTransport(httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)),
         timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
-        headers={"User-Agent": USER_AGENT, **(headers or {})},
-        limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
         trust_env=False,
         follow_redirects=False,
     )
@@ -89,7 +91,7 @@ def retry_after(response: httpx.Response, default: float = 1.0) -> float:
 def _json_or_text(response: httpx.Response) -> Any:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return response.text[:2000]
 
 

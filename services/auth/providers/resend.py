@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from services.auth.ports import Mail, MailDelayed, MailRefused
 from shared.http import (
     AsyncClient,
+    Response,
     VendorAuthFailed,
     VendorRateLimited,
     VendorRejected,
@@ -55,10 +56,21 @@ class ResendMailer:
             raise MailDelayed("the API key was refused", 60.0) from error
         except VendorRejected as error:
             return _rejected(error)
-        return str(response.json()["id"])
+        return _id_of(response)
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _id_of(response: Response) -> str:
+    """An answer that is not as documented says nothing: asked again with the same key, no second mail goes out."""
+    try:
+        found = response.json()["id"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise MailDelayed("the answer is not understood") from error
+    if not isinstance(found, str) or not found:
+        raise MailDelayed("the answer has no id")
+    return found
 
 
 def _rejected(error: VendorRejected) -> str:

@@ -139,7 +139,7 @@ class CloudflareAccount:
             raise _refusal(error) from error
         except VendorUnavailable as error:
             raise ProviderUnreachable("The provider does not answer.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProviderUnreachable("The provider's answer cannot be read.") from error
         if not isinstance(answer, dict) or answer.get("success") is not True or "result" not in answer:
             raise ProviderUnreachable("The provider's answer cannot be read.")

@@ -7,6 +7,8 @@ subscription under `parent.subscription_details`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,17 @@ def _failed(error: stripe.StripeError) -> PaymentError:
     return PaymentError(f"{type(error).__name__} {status} {error.code or ''}".strip(), retryable=retryable)
 
 
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Whatever goes wrong is a PaymentError, an answer of another shape than documented included."""
+    try:
+        yield
+    except stripe.StripeError as error:
+        raise _failed(error) from error
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise PaymentError(f"the answer is not understood: {type(error).__name__}", retryable=True) from error
+
+
 class StripeCheckout:
     """A `CheckoutPort`. Its key is restricted to Checkout sessions and the customer portal."""
 
@@ -73,15 +86,11 @@ class StripeCheckout:
             "success_url": f"{page}/paid",
             "cancel_url": f"{page}/abandoned",
         }
-        try:
+        with _asking():
             session = await self._api.v1.checkout.sessions.create_async(
                 request, {"idempotency_key": subscription_id}
             )
-        except stripe.StripeError as error:
-            raise _failed(error) from error
-        if session.url is None:
-            raise PaymentError("the session has no page", retryable=True)
-        return CheckoutSession(id=session.id, url=session.url)
+            return CheckoutSession(id=session.id, url=session.url or "")
 
 
 class StripeBilling:
@@ -91,30 +100,26 @@ class StripeBilling:
         self._api = api
 
     async def invoice(self, invoice_id: str) -> PaidInvoice:
-        try:
+        with _asking():
             found = await self._api.v1.invoices.retrieve_async(invoice_id)
-        except stripe.StripeError as error:
-            raise _failed(error) from error
-        body = found.to_dict()
-        details = (body.get("parent") or {}).get("subscription_details") or {}
-        return PaidInvoice(
-            id=found.id or invoice_id,
-            status=str(body.get("status")),
-            stripe_subscription_id=_id(details.get("subscription")),
-        )
+            body = found.to_dict()
+            details = (body.get("parent") or {}).get("subscription_details") or {}
+            return PaidInvoice(
+                id=found.id or invoice_id,
+                status=str(body.get("status")),
+                stripe_subscription_id=_id(details.get("subscription")),
+            )
 
     async def subscription(self, subscription_id: str) -> PaymentSubscription:
-        try:
+        with _asking():
             found = await self._api.v1.subscriptions.retrieve_async(subscription_id)
-        except stripe.StripeError as error:
-            raise _failed(error) from error
-        body = found.to_dict()
-        return PaymentSubscription(
-            id=found.id,
-            status=found.status,
-            customer_id=_id(body.get("customer")),
-            metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
-        )
+            body = found.to_dict()
+            return PaymentSubscription(
+                id=found.id,
+                status=found.status,
+                customer_id=_id(body.get("customer")),
+                metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
+            )
 
     async def end_subscription(self, subscription_id: str) -> None:
         try:

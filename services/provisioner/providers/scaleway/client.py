@@ -63,7 +63,7 @@ class Scaleway:
         response = await self._call(method, path, **options)
         try:
             body = response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CloudUnavailable("the answer is not JSON", code="no_json") from error
         if not isinstance(body, dict):
             raise CloudUnavailable("the answer is no object", code="no_json")
