@@ -40,6 +40,7 @@ async def sign_up(
     password_hash = await hasher.hash(request.password)
     now = clock.now()
     async with database.transaction() as session:
+        await mail.one_at_a_time(session, email)
         known = await repository.account_by_email(session, email)
         if known is not None:
             recent = await mail.sent_to_account_since(

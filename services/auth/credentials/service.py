@@ -81,6 +81,7 @@ class Credentials:
         email = normalise_email(address, allow_test_domain=allow_test_domain)
         now = self._clock.now()
         async with self._database.transaction() as session:
+            await mail.one_at_a_time(session, email)
             if await repository.reset_asked_since(session, email, now - RESET_SPACING):
                 return
             row = {

@@ -74,6 +74,12 @@ async def enqueue_collapsed(
     )
 
 
+async def one_at_a_time(session: AsyncSession, address: str) -> None:
+    """Holds back others who queue a mail to the same address on a stranger's word, so that a limit on such mails is
+    counted truly. Ends with the transaction."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(address, 0))))
+
+
 async def claim_due(
     session: AsyncSession, now: datetime, *, limit: int, lease: timedelta
 ) -> list[Notification]:

@@ -36,6 +36,8 @@ async def of_account(
 
 
 async def count_created_by(session: AsyncSession, account_id: str) -> int:
+    """How many there are; who makes another one at the same time waits for this transaction and counts it."""
+    await session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
     statement = select(func.count()).where(Workspace.created_by == account_id, Workspace.state != "deleted")
     return (await session.execute(statement)).scalar_one()
 
