@@ -6,7 +6,6 @@ factories of `tests/isolation`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
+from sqlalchemy import update
 
 from gateway.app import Gateway
 from gateway.settings import GatewaySettings
@@ -26,6 +27,7 @@ from tests.fixtures.identity import Trust
 from tests.gateway.edge import served
 from tests.isolation.bodies import BODIES
 from tests.isolation.factories import FACTORIES
+from tests.isolation.services import app_of
 from tests.isolation.world import TABLE, Customer, Made, World, world
 
 ORIGIN = "https://localhost"
@@ -95,6 +97,16 @@ class Front:
             sent["Authorization"] = f"Bearer {token}"
         return await self.client.request(method, path, json=body, headers=sent)
 
+    async def with_password(self, password: str) -> tuple[str, str]:
+        """The account and the address of somebody who can sign in."""
+        account_id = await self.person()
+        hashed = await self.world.apps["auth"].state.resources.hasher.hash(SecretStr(password))
+        async with self.world.databases["auth"].transaction() as session:
+            await session.execute(
+                update(Account).where(Account.id == account_id).values(password_hash=hashed)
+            )
+        return account_id, f"{account_id}@people.test"
+
     async def owner(self, customer: Customer) -> str:
         return await self.token(customer.account_id)
 
@@ -117,19 +129,29 @@ class Front:
 
 @asynccontextmanager
 async def front(
-    service_database: ServiceDatabases, trust: Trust, directory: Path, **limits: int
+    service_database: ServiceDatabases,
+    trust: Trust,
+    directory: Path,
+    *,
+    services: dict[str, dict[str, Any]] | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Front]:
-    """`limits` are settings of the gateway; without them its rate limit is out of the way."""
+    """`limits` are settings of the gateway; without them its rate limit is out of the way, and so is what it does to
+    those whose requests look like attacks: the product has to stand without. `services` has settings of
+    services that are not as everywhere else."""
     fields: dict[str, Any] = {
         "services_dir": directory,
         "public_url": ORIGIN,
         "silence_seconds": 3600.0,
         "rate_limit_signed_in": 10**9,
         "rate_limit_public": 10**9,
+        "filter_action": "observe",
         **limits,
     }
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(world(service_database, trust, directory))
+        for name, differently in (services or {}).items():
+            made.apps[name] = app_of(name, trust, directory, service_database(name), **differently)
         for name, app in made.apps.items():
             await stack.enter_async_context(served(app, directory / f"{name}.sock"))
         gateway = Gateway(trust.settings(GatewaySettings, "gateway", "api", **fields))
@@ -149,7 +171,3 @@ def neighbour(identifier: str, step: int = 1) -> str:
     """The id that comes next: what somebody who counts would try."""
     prefix, _, digits = identifier.partition("_")
     return f"{prefix}_{(int(digits, 16) + step) % (1 << 128):032x}"
-
-
-def now() -> int:
-    return int(time.time())

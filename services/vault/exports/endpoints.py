@@ -14,7 +14,7 @@ from shared.web.access import IdentityDep, requires
 from shared.web.idempotency import IdempotencyDep
 from shared.web.session import DatabaseDep, SessionDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace_id}/exports")
+router = APIRouter(prefix="/v1/workspaces/{workspace_id}/exports", tags=["Exports"])
 
 
 @router.post(

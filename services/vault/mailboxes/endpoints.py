@@ -16,7 +16,7 @@ from shared.ids import MailboxId, WorkspaceId
 from shared.web.access import IdentityDep, internal, requires
 from shared.web.session import SessionDep
 
-router = APIRouter()
+router = APIRouter(tags=["Secrets"])
 
 
 async def _mailboxes(resources: ResourcesDep) -> Mailboxes:

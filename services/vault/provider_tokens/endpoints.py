@@ -20,7 +20,7 @@ from shared.web.idempotency import IdempotencyDep
 from shared.web.pagination import Page, PageDep
 from shared.web.session import SessionDep
 
-router = APIRouter()
+router = APIRouter(tags=["Provider tokens"])
 
 
 @router.post(

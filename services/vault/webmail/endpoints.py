@@ -11,7 +11,7 @@ from shared.ids import MailboxId, WorkspaceId
 from shared.web.access import IdentityDep, requires
 from shared.web.session import SessionDep
 
-router = APIRouter()
+router = APIRouter(tags=["Webmail"])
 
 
 @router.post(
