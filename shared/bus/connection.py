@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -21,8 +22,18 @@ class NoBroker(RuntimeError):
     """`SC_AMQP_URL` is not set although this process needs the bus."""
 
 
+class PlaintextRefused(RuntimeError):
+    """Nothing is said in the clear on a network."""
+
+
+def _on_this_machine(url: SecretStr) -> bool:
+    return urlsplit(url.get_secret_value()).hostname in ("localhost", "127.0.0.1", "::1")
+
+
 async def connect(url: SecretStr, ca_file: Path | None, *, name: str) -> AbstractConnection:
     """A plain connection. It does not mend itself: whoever holds it starts anew when it is lost."""
+    if url.get_secret_value().startswith("amqp:") and not _on_this_machine(url):
+        raise PlaintextRefused("SC_AMQP_URL leads to another machine and has to begin with amqps://")
     context = None
     if url.get_secret_value().startswith("amqps:"):
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)

@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from shared.bus.connection import EXCHANGE, connect_from
 from shared.bus.supervise import pause
 from shared.crashpoint import crashpoint
+from shared.db.database import tls_arguments
 from shared.observability.logging import get_logger
 from shared.settings import ServiceSettings
 
@@ -58,7 +59,7 @@ def asyncpg_arguments(url: str) -> dict[str, Any]:
     """Arguments of `asyncpg.connect` for a SQLAlchemy URL."""
     parsed = make_url(url)
     _, arguments = parsed.get_dialect()().create_connect_args(parsed)
-    return dict(arguments)
+    return {**arguments, **tls_arguments(url)}
 
 
 class Relay:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -36,6 +36,14 @@ def connect_arguments(pooler: Pooler) -> dict[str, Any]:
     }
 
 
+def tls_arguments(url: str) -> dict[str, Any]:
+    """asyncpg arguments: over a unix socket none; whatever goes over a network is TLS with certificate and name of the
+    server verified, never less. Its authority is what `PGSSLROOTCERT` names, as for all PostgreSQL clients."""
+    parsed = make_url(url)
+    host = str(parsed.query.get("host") or parsed.host or "")
+    return {} if host.startswith("/") else {"ssl": "verify-full"}
+
+
 async def set_context(
     session: AsyncSession, *, workspace_id: str | None = None, account_id: str | None = None
 ) -> None:
@@ -53,7 +61,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=10,
             pool_pre_ping=pooler == "none",
-            connect_args=connect_arguments(pooler),
+            connect_args=connect_arguments(pooler) | tls_arguments(url),
             hide_parameters=True,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)

@@ -15,6 +15,8 @@ from alembic import context
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from shared.db.database import tls_arguments
+
 _LOCK_KEY = 0x5C_0DB  # any constant: one migrator per database
 
 
@@ -39,7 +41,9 @@ def _owner_url() -> str:
 
 
 async def _run_online(url: str, metadata: MetaData) -> None:
-    engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        url, poolclass=pool.NullPool, hide_parameters=True, connect_args=tls_arguments(url)
+    )
     try:
         async with engine.connect() as connection:
             await connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
