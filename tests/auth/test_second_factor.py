@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from services.auth.admin import second_factor_off
 from services.auth.client import Client
 from services.auth.errors import CodeRefused
 from services.auth.second_factor import totp
@@ -473,6 +474,23 @@ async def test_a_password_that_is_set_anew_by_mail_does_not_turn_it_off(app: App
     assert (await app.auth.client.post("/v1/auth/password-reset/complete", json=body)).status_code == 200
     assert (await app.sign_in(password=new)).json()["code"] == "second_factor_required"
     assert (await app.sign_in(app.next_code(), new)).status_code == 201
+
+
+# -- what an operator can do ---------------------------------------------------------------------------------------
+
+
+async def test_an_operator_turns_it_off_for_good_and_everybody_hears_of_it(app: App) -> None:
+    signed_in = await app.sign_in(app.next_code())
+    assert await second_factor_off(app.auth.app_database, app.auth.clock, app.person.email.upper())
+    assert (await refresh(app.auth, cookie_of(signed_in))).status_code == 401
+    assert (await app.sign_in()).status_code == 201
+    assert await app.mails("The second factor is off") == 1
+    record = (await app.ask("GET", "/v1/me/security-events")).json()["items"]
+    assert ("second_factor_off", "our support, at your request") in {
+        (item["kind"], item["device"]) for item in record
+    }
+    assert not await second_factor_off(app.auth.app_database, app.auth.clock, app.person.email)
+    assert not await second_factor_off(app.auth.app_database, app.auth.clock, "nobody@people.test")
 
 
 # -- the key that seals ------------------------------------------------------------------------------------------
