@@ -13,12 +13,16 @@ from services.auth.api_keys.endpoints import router as api_keys
 from services.auth.api_keys.format import KeyHasher
 from services.auth.audit_log.endpoints import router as audit_log
 from services.auth.authority.endpoints import router as authority
+from services.auth.breached_passwords import BreachedPasswords
 from services.auth.credentials.endpoints import router as credentials
 from services.auth.credentials.service import Credentials
 from services.auth.deletion.endpoints import router as deletion
 from services.auth.deliverability.endpoints import router as deliverability
+from services.auth.email_change.endpoints import router as email_change
+from services.auth.email_change.service import EmailChanges
 from services.auth.invitations.endpoints import router as invitations
 from services.auth.mail_links import MailLinkVerifier
+from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from services.auth.preferences.endpoints import router as preferences
 from services.auth.second_factor.endpoints import router as second_factor
@@ -44,6 +48,7 @@ ROUTERS = (
     sessions,
     second_factor,
     credentials,
+    email_change,
     security_events,
     workspaces,
     deletion,
@@ -84,6 +89,8 @@ def create_app(
 
 
 def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> ApiResources:
+    breached = settings.breached_passwords_file
+    policy = PasswordPolicy(BreachedPasswords(breached) if breached else None)
     hasher = PasswordHasher(threads=settings.argon2_threads, queue=settings.argon2_queue)
     tokens = AccessTokens(settings.access_key_file, settings.public_url, clock, settings.access_published_dir)
     factors = SecondFactors(
@@ -101,10 +108,12 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         database=database,
         clock=clock,
         hasher=hasher,
+        policy=policy,
         tokens=tokens,
         links=links,
         sessions=sessions,
-        credentials=Credentials(database, hasher, sessions, factors, links, clock),
+        credentials=Credentials(database, hasher, policy, sessions, factors, links, clock),
+        email_changes=EmailChanges(database, hasher, policy, sessions, factors, links, clock),
         enrolment=Enrolment(database, hasher, clock, factors, sessions),
         keys=keys,
         secret_scanning=SecretScanning(

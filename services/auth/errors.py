@@ -29,6 +29,11 @@ class EmailRefused(Invalid):
     title = "Not a usable e-mail address"
 
 
+class TooManyEmailChanges(TooManyRequests):
+    code = "too_many_email_changes"
+    title = "Too many changes of the address within an hour"
+
+
 class SignInFailed(Unauthenticated):
     """One answer for a wrong password and for an unknown address."""
 

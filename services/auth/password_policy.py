@@ -1,4 +1,4 @@
-"""Which passwords are refused: short ones, common ones and those made of the words around the account.
+"""Which passwords are refused: short ones, common and leaked ones, and those made of the words around the account.
 
 No composition rules and no expiry (NIST SP 800-63B 5.1.1.2); everything is checked offline.
 """
@@ -11,11 +11,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from services.auth.breached_passwords import BreachedPasswords
 from services.auth.errors import PasswordRefused
 from services.auth.passwords import MAX_LENGTH
 
 MIN_LENGTH = 12
-_COMMON = Path(__file__).with_name("common_passwords.txt")
+_LISTS = tuple(Path(__file__).with_name(name) for name in ("common_passwords.txt", "leaked_passwords.txt"))
+_LONGEST_COMMON = 40
 _CONTEXT_WORDS = ("sendchief", "mailserver", "mailbox", "postmaster")
 _LEET = str.maketrans("@4301!57$", "aaeoilsts")
 _WALKS = (
@@ -29,8 +31,20 @@ _WALKS = (
 )
 
 
-def check(password: SecretStr, *, email: str, name: str) -> None:
-    """Raise PasswordRefused with the reason, or return. Nothing of the password is in the message."""
+class PasswordPolicy:
+    """`breached` knows the passwords of known leaks, where an operator has given a file of them."""
+
+    def __init__(self, breached: BreachedPasswords | None = None) -> None:
+        self._breached = breached
+
+    def check(self, password: SecretStr, *, email: str, name: str) -> None:
+        """Raise PasswordRefused with the reason, or return. Nothing of the password is in the message."""
+        _check_guessable(password, email=email, name=name)
+        if self._breached is not None and password.get_secret_value() in self._breached:
+            raise PasswordRefused("It was found in a leak of passwords.", field="password")
+
+
+def _check_guessable(password: SecretStr, *, email: str, name: str) -> None:
     clear = password.get_secret_value()
     if len(clear) < MIN_LENGTH:
         raise PasswordRefused(f"Use at least {MIN_LENGTH} characters.", field="password")
@@ -51,16 +65,22 @@ def check(password: SecretStr, *, email: str, name: str) -> None:
 
 
 def _is_common(folded: str) -> bool:
-    """The list holds whole passwords and the words that people pad with digits: `Password2026!!` is `password`."""
+    """Whole, or padded with digits and signs on either side, or with signs for letters: `Password2026!!` and
+    `p@ssw0rd1234` are `password`."""
     common = _common()
     if folded in common:
         return True
-    core = folded.strip("0123456789!?.,*#_-+ $%&")
-    return (
-        core in common
-        or core.translate(_LEET) in common
-        or folded.translate(_LEET).strip("0123456789!?.") in common
-    )
+    letters = [place for place, character in enumerate(folded) if character.isalpha()] or [
+        place for place, character in enumerate(folded) if character.isdigit()
+    ]
+    if not letters or letters[-1] - letters[0] > _LONGEST_COMMON:
+        return False
+    for start in range(letters[0] + 1):
+        for end in range(letters[-1] + 1, min(len(folded), start + _LONGEST_COMMON) + 1):
+            core = folded[start:end]
+            if core in common or core.translate(_LEET) in common:
+                return True
+    return False
 
 
 def _is_repetition(folded: str) -> bool:
@@ -101,5 +121,5 @@ def _is_context(folded: str, email: str, name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _common() -> frozenset[str]:
-    lines = _COMMON.read_text("utf-8").splitlines()
+    lines = [line for file in _LISTS for line in file.read_text("utf-8").splitlines()]
     return frozenset(line for line in lines if line and not line.startswith("#"))

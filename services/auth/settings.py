@@ -37,6 +37,9 @@ class ApiSettings(ServiceSettings):
     allow_test_domain: bool = False
     """Accept addresses under `.test` (RFC 6761), which no real mail system uses."""
 
+    breached_passwords_file: Path | None = None
+    """Filter of leaked passwords, made by `python -m services.auth.breached_passwords`."""
+
     argon2_threads: int = 2
     argon2_queue: int = 50
 

@@ -10,7 +10,9 @@ from fastapi import Depends, Request
 from services.auth.access_tokens import AccessTokens
 from services.auth.api_keys.format import KeyHasher
 from services.auth.credentials.service import Credentials
+from services.auth.email_change.service import EmailChanges
 from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
+from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from services.auth.ports import Mailer
 from services.auth.second_factor.enrolment import Enrolment
@@ -27,10 +29,12 @@ class ApiResources:
     database: Database
     clock: Clock
     hasher: PasswordHasher
+    policy: PasswordPolicy
     tokens: AccessTokens
     links: MailLinkVerifier
     sessions: Sessions
     credentials: Credentials
+    email_changes: EmailChanges
     enrolment: Enrolment
     keys: KeyHasher
     secret_scanning: SecretScanning

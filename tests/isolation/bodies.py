@@ -123,6 +123,10 @@ async def _new_password(world: World, one: Customer, made: Made | None) -> Any:
     return {"current_password": factories.PASSWORD, "new_password": secrets.token_urlsafe(20)}
 
 
+async def _new_address(world: World, one: Customer, made: Made | None) -> Any:
+    return {"email": f"{secrets.token_hex(6)}@people.test", "password": factories.PASSWORD}
+
+
 async def _wrong_code(world: World, one: Customer, made: Made | None) -> Any:
     return {"code": "000000"}
 
@@ -154,6 +158,9 @@ BODIES: dict[str, Body] = {
     "POST /v1/auth/sessions/current/step-up": _password,
     "POST /v1/auth/password-reset": _address,
     "POST /v1/auth/password-reset/complete": _stale_reset,
+    "POST /v1/auth/email-change/confirm": _stale_link,
+    "POST /v1/auth/email-change/undo": _stale_reset,
+    "POST /v1/me/email": _new_address,
     "POST /v1/me/password": _new_password,
     "POST /v1/me/second-factor": _password,
     "POST /v1/me/second-factor/confirm": _wrong_code,

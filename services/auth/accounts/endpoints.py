@@ -25,6 +25,7 @@ async def sign_up(request: SignupRequest, wired: Wired) -> SignupAccepted:
     await service.sign_up(
         wired.database,
         wired.hasher,
+        wired.policy,
         wired.clock,
         request,
         allow_test_domain=wired.settings.allow_test_domain,

@@ -8,13 +8,13 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth import password_policy
 from services.auth.accounts import repository
 from services.auth.accounts.schemas import AccountView, SignupRequest
 from services.auth.errors import EmailRefused, LinkRefused
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.models import Signup
 from services.auth.notifications import repository as mail
+from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from shared.clock import Clock
 from shared.db.database import Database
@@ -29,6 +29,7 @@ MAILS_PER_HOUR = 5
 async def sign_up(
     database: Database,
     hasher: PasswordHasher,
+    policy: PasswordPolicy,
     clock: Clock,
     request: SignupRequest,
     *,
@@ -36,7 +37,7 @@ async def sign_up(
 ) -> None:
     """Sends a mail either way; takes the same work for a known and an unknown address."""
     email = normalise_email(request.email, allow_test_domain=allow_test_domain)
-    password_policy.check(request.password, email=email, name=request.name)
+    policy.check(request.password, email=email, name=request.name)
     password_hash = await hasher.hash(request.password)
     now = clock.now()
     async with database.transaction() as session:

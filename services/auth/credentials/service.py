@@ -11,7 +11,6 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from services.auth import password_policy
 from services.auth.accounts.service import normalise_email
 from services.auth.client import Client
 from services.auth.credentials import repository
@@ -19,6 +18,7 @@ from services.auth.credentials.schemas import ChangePassword
 from services.auth.errors import LinkRefused, PasswordChangedMeanwhile
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.notifications import repository as mail
+from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from services.auth.second_factor.service import SecondFactors
 from services.auth.security_events import service as security_events
@@ -39,6 +39,7 @@ class Credentials:
         self,
         database: Database,
         hasher: PasswordHasher,
+        policy: PasswordPolicy,
         sessions: Sessions,
         second_factors: SecondFactors,
         links: MailLinkVerifier,
@@ -46,6 +47,7 @@ class Credentials:
     ) -> None:
         self._database = database
         self._hasher = hasher
+        self._policy = policy
         self._sessions = sessions
         self._second_factors = second_factors
         self._links = links
@@ -65,7 +67,7 @@ class Credentials:
             account = await repository.account(session, account_id)
         if account is None:
             raise Unauthenticated("The account is gone.")
-        password_policy.check(new, email=account.email, name=account.name)
+        self._policy.check(new, email=account.email, name=account.name)
         hashed = await self._hasher.hash(new)
         now = self._clock.now()
         async with self._database.transaction(account_id=account_id) as session:
@@ -102,7 +104,7 @@ class Credentials:
             account = await repository.account_by_email(session, row.email) if row else None
         if account is None:
             raise _dead_link()
-        password_policy.check(password, email=account.email, name=account.name)
+        self._policy.check(password, email=account.email, name=account.name)
         hashed = await self._hasher.hash(password)
         now = self._clock.now()
         async with self._database.transaction(account_id=account.id) as session:

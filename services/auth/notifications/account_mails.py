@@ -18,6 +18,53 @@ def password_reset_link(about: About) -> Letter:
     )
 
 
+def email_change_link(about: About) -> Letter:
+    if about.data["taken"]:
+        return Letter(
+            "This address has an account already",
+            (
+                "Somebody, perhaps you, asked to move another SendChief account to this address. It has an account "
+                "of its own, so nothing was changed. Sign in here:",
+            ),
+            about.link,
+            "Sign in",
+        )
+    return Letter(
+        "Confirm your new address",
+        (
+            f"Hello {about.name}, please confirm that your SendChief account shall move to this address:",
+            "The link works once, for two hours. If you did not ask for it, do not open it: nothing happens then.",
+        ),
+        about.link,
+        "Move my account here",
+    )
+
+
+def email_changed(about: About) -> Letter:
+    return Letter(
+        "Your account moved to another address",
+        (
+            f"Hello {about.name}, your SendChief account now belongs to {about.data['new_email']}. If that was not "
+            "you, take it back here:",
+            "The link works for 72 hours. It sets a new password and ends all sessions. If it was you, there is "
+            "nothing to do.",
+        ),
+        about.link,
+        "Take my account back",
+    )
+
+
+def email_change_undone(about: About) -> Letter:
+    return Letter(
+        "Your account is back",
+        (
+            f"Hello {about.name}, your SendChief account is back at this address, with a new password"
+            f"{_where(about)}. All sessions have been ended.",
+            "Whoever moved it knew your old password. Change it wherever else you use it.",
+        ),
+    )
+
+
 def new_device(about: About) -> Letter:
     return Letter(
         "A sign-in from a new device",

@@ -90,6 +90,15 @@ KINDS: Final[tuple[Kind, ...]] = (
         "password_reset_link", "account", "The link that sets a new password",
         account_mails.password_reset_link, row=linked.of_password_reset,
     ),
+    Kind(
+        "email_change_link", "account", "The link that confirms a new address",
+        account_mails.email_change_link, row=linked.of_email_change,
+    ),
+    Kind(
+        "email_changed", "security", "The account moved to another address",
+        account_mails.email_changed, row=linked.of_email_changed,
+    ),
+    Kind("email_change_undone", "security", "The account is back at this address", account_mails.email_change_undone),
     Kind("new_device", "security", "A sign-in from a new device", account_mails.new_device),
     Kind("password_changed", "security", "The password was changed", account_mails.password_changed),
     Kind("password_reset", "security", "The password was set by a link", account_mails.password_reset),

@@ -12,7 +12,15 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.mail_links import MailLinkSigner
-from services.auth.models import Account, Invitation, Notification, PasswordReset, Signup, Workspace
+from services.auth.models import (
+    Account,
+    EmailChange,
+    Invitation,
+    Notification,
+    PasswordReset,
+    Signup,
+    Workspace,
+)
 from services.auth.notifications.letter import About
 
 
@@ -83,3 +91,34 @@ async def of_password_reset(session: AsyncSession, sending: Sending, mail: Notif
     token = sending.links.sign("reset+jwt", reset.id, expires_at=reset.expires_at)
     link = f"{sending.public_url}/reset#token={token}"
     return Addressed(account.email, About(name=account.name, link=link), account.id)
+
+
+async def of_email_change(session: AsyncSession, sending: Sending, mail: Notification) -> Addressed | None:
+    """To the new address. Should it have an account, its owner hears that, and no link is made."""
+    change = await session.get(EmailChange, mail.reference)
+    if change is None or change.confirmed_at or change.closed_at or change.expires_at <= sending.now:
+        return None
+    account = await session.get(Account, change.account_id)
+    if account is None:
+        return None
+    taken = (await session.execute(select(Account.id).where(Account.email == change.new_email))).first()
+    if taken is not None:
+        return Addressed(change.new_email, About(link=sending.public_url, data={"taken": True}), taken[0])
+    token = sending.links.sign("email+jwt", change.id, expires_at=change.expires_at)
+    link = f"{sending.public_url}/email#token={token}"
+    return Addressed(change.new_email, About(name=account.name, link=link, data={"taken": False}))
+
+
+async def of_email_changed(session: AsyncSession, sending: Sending, mail: Notification) -> Addressed | None:
+    """To the old address, with the way back."""
+    change = await session.get(EmailChange, mail.reference)
+    if change is None or change.closed_at or change.undo_expires_at is None:
+        return None
+    account = await session.get(Account, change.account_id)
+    if account is None or change.undo_expires_at <= sending.now:
+        return None
+    token = sending.links.sign("undo+jwt", change.id, expires_at=change.undo_expires_at)
+    link = f"{sending.public_url}/email-undo#token={token}"
+    return Addressed(
+        change.old_email, About(name=account.name, link=link, data={"new_email": change.new_email})
+    )
