@@ -8,7 +8,7 @@ from functools import partial
 from services.auth import stream
 from services.auth.bindings import BINDINGS
 from services.auth.mail_links import MailLinkSigner
-from services.auth.notifications.service import send_due
+from services.auth.notifications.service import forget_settled, send_due
 from services.auth.providers.resend import ResendMailer
 from services.auth.settings import WorkerSettings
 from services.auth.threats.service import forget_old
@@ -19,6 +19,7 @@ from shared.db.database import Database
 from shared.http import vendor_client
 
 HEARTBEAT_SECONDS = 1.0
+FORGET_SECONDS = 3600.0
 THREATS_SECONDS = 3600.0
 
 
@@ -51,6 +52,7 @@ async def main() -> None:
         resources=resources,
         tasks=[
             Periodic(settings.mail_poll_seconds, partial(send_due, resources), name="mail"),
+            Periodic(FORGET_SECONDS, partial(forget_settled, database, resources.clock), name="old mail"),
             Periodic(HEARTBEAT_SECONDS, partial(beat, database), name="heartbeat"),
             Periodic(THREATS_SECONDS, partial(forget_old, database, resources.clock), name="threats"),
         ],

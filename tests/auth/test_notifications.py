@@ -8,7 +8,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlalchemy.exc import NoResultFound
 
+from services.auth.notifications.service import forget_settled
 from services.auth.ports import Mail, MailDelayed, MailRefused
 from services.auth.providers.resend import ResendMailer
 from shared.contracts.provisioner_events import ServerReady, SubscriptionActivated
@@ -82,6 +84,20 @@ async def test_a_confirmation_that_was_replaced_is_dropped(auth: Stage) -> None:
     await sign_up(auth, "replaced@people.test")
     await auth.send_mail()
     assert sum(mail.to == "replaced@people.test" for mail in auth.mail.mails) == 1
+
+
+async def test_settled_mails_are_forgotten_after_three_months_and_waiting_ones_are_not(auth: Stage) -> None:
+    await sign_up(auth, "old@people.test")
+    await auth.send_mail()
+    auth.clock.advance(seconds(89 * 86_400))
+    await sign_up(auth, "waiting@people.test")
+    await forget_settled(auth.worker.database, auth.clock)
+    assert (await state_of(auth, "old@people.test"))[0] == "sent"
+    auth.clock.advance(seconds(2 * 86_400))
+    assert await forget_settled(auth.worker.database, auth.clock) > 0
+    assert (await state_of(auth, "waiting@people.test"))[0] == "pending"
+    with pytest.raises(NoResultFound):
+        await state_of(auth, "old@people.test")
 
 
 async def test_people_in_charge_hear_of_their_servers_once(auth: Stage) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -102,6 +102,13 @@ async def claim_due(
 
 async def settle(session: AsyncSession, notification_id: str, **values: Any) -> None:
     await session.execute(update(Notification).where(Notification.id == notification_id).values(**values))
+
+
+async def forget_before(session: AsyncSession, moment: datetime) -> int:
+    """Removes mails that were settled and queued before `moment`; how many."""
+    statement = delete(Notification).where(Notification.state != "pending", Notification.created_at < moment)
+    removed = await session.execute(statement.returning(Notification.id))
+    return len(removed.all())
 
 
 async def sent_to_account_since(session: AsyncSession, account_id: str, kind: str, since: datetime) -> int:

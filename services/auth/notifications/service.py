@@ -9,12 +9,15 @@ from services.auth.notifications import repository
 from services.auth.notifications.composing import Dropped, compose
 from services.auth.ports import MailDelayed, MailRefused
 from services.auth.wiring import WorkerResources
+from shared.clock import Clock
 from shared.crashpoint import crashpoint
+from shared.db.database import Database
 from shared.observability.logging import get_logger
 
 BATCH = 10
 LEASE = timedelta(seconds=60)
 """How long a mail belongs to the worker that took it; a dead worker's mails are sent by another after that."""
+KEEP = timedelta(days=90)
 TRIES = 12
 LONGEST_PAUSE = 600.0
 
@@ -28,6 +31,12 @@ async def send_due(resources: WorkerResources) -> int:
     for notification in due:
         await _send_one(resources, notification)
     return len(due)
+
+
+async def forget_settled(database: Database, clock: Clock) -> int:
+    """What was sent or dropped is kept for a while, to answer questions about it."""
+    async with database.transaction() as session:
+        return await repository.forget_before(session, clock.now() - KEEP)
 
 
 async def _send_one(resources: WorkerResources, notification: Notification) -> None:
