@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.auth.deliverability.signature import sign
+from services.auth.deliverability.signature import sign, verify
 from services.auth.notifications import repository as notifications
 from shared.contracts.provisioner_events import SubscriptionActivated
 from shared.ids import new_id
@@ -217,6 +217,18 @@ async def test_a_replayed_event_does_not_undo_what_was_lifted(auth: Stage) -> No
     await auth.client.delete("/v1/me/mail/suppression", headers=auth.as_user(owner.id))
     assert (await tell(auth, body, event_id=name)).json()["new"] is False
     assert (await mail_state(auth, owner.id))["deliverable"] is True
+
+
+def test_the_example_of_the_documentation_verifies() -> None:
+    """https://docs.svix.com/receiving/verifying-payloads/how"""
+    verify(
+        b'{"test": 2432232314}',
+        event_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
+        timestamp="1614265330",
+        signatures="v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        secret=SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        now=datetime.fromtimestamp(1614265330, UTC),
+    )
 
 
 @pytest.mark.parametrize("age", [-299, 0, 299])
