@@ -7,12 +7,14 @@ from functools import partial
 
 from services.auth import stream
 from services.auth.bindings import BINDINGS
+from services.auth.forgetting import KEEP
 from services.auth.mail_links import MailLinkSigner
 from services.auth.notifications.service import forget_settled, send_due
 from services.auth.providers.resend import ResendMailer
 from services.auth.settings import WorkerSettings
 from services.auth.threats.service import forget_old
 from services.auth.wiring import WorkerResources
+from shared.bus.housekeeping import PERIOD_SECONDS, sweep
 from shared.bus.worker import Periodic, run_worker
 from shared.clock import SystemClock
 from shared.db.database import Database
@@ -54,6 +56,7 @@ async def main() -> None:
             Periodic(settings.mail_poll_seconds, partial(send_due, resources), name="mail"),
             Periodic(FORGET_SECONDS, partial(forget_settled, database, resources.clock), name="old mail"),
             Periodic(HEARTBEAT_SECONDS, partial(beat, database), name="heartbeat"),
+            Periodic(PERIOD_SECONDS, partial(sweep, database, KEEP), name="forgetting"),
             Periodic(THREATS_SECONDS, partial(forget_old, database, resources.clock), name="threats"),
         ],
         database=database,

@@ -6,6 +6,7 @@ a day. Audit rows are never touched.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -21,15 +22,16 @@ KEEP: dict[str, tuple[str, timedelta]] = {
 }
 
 
-async def sweep(database: Database) -> dict[str, int]:
-    """Rows removed per table. `database` has the worker's role; each step is a transaction of its own."""
-    removed = dict.fromkeys(KEEP, 0)
-    for table, (column, age) in KEEP.items():
+async def sweep(database: Database, keep: Mapping[str, tuple[str, timedelta]] = KEEP) -> dict[str, int]:
+    """Rows removed per table. `database` has the worker's role; each step is a transaction of its own. A service has
+    tables of its own in `keep`: table → (column, age)."""
+    removed = dict.fromkeys(keep, 0)
+    for table, (column, age) in keep.items():
         while True:
             async with database.transaction() as session:
                 result = await session.execute(
                     text(
-                        f"delete from {table} where ctid = any(array("  # noqa: S608 (names are constants above)
+                        f"delete from {table} where ctid = any(array("  # noqa: S608 (names are constants of ours)
                         f"select ctid from {table} where {column} < now() - cast(:age as interval) limit :batch))"
                     ),
                     {"age": age, "batch": BATCH},

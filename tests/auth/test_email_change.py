@@ -8,6 +8,7 @@ import secrets
 import httpx
 import pytest
 
+from services.auth.models import SecondFactor
 from shared.contracts.auth_events import SessionRevoked
 from tests.auth.stage import PASSWORD, Person, Stage, seconds
 
@@ -179,3 +180,20 @@ async def test_no_address_and_the_present_one_are_refused(auth: Stage, which: st
     person = await auth.person()
     answer = await ask(auth, person, person.email if which == "same" else "no-at-sign")
     assert (answer.status_code, answer.json()["code"]) == (422, "email_refused")
+
+
+@pytest.mark.parametrize(("turned_on", "status"), [("before the wish", 401), ("after it", 201)])
+async def test_taking_it_back_removes_what_a_thief_has_turned_on_and_nothing_else(
+    auth: Stage, turned_on: str, status: int
+) -> None:
+    person, new = await auth.person(), fresh()
+    when = auth.clock.now()
+    auth.clock.advance(seconds(60))
+    way_back = await moved(auth, person, person.email, new)
+    if turned_on == "after it":
+        when = auth.clock.now()
+    row = {"account_id": person.id, "key_sealed": b"x" * 60, "created_at": when, "confirmed_at": when}
+    async with auth.app_database.transaction(account_id=person.id) as session:
+        session.add(SecondFactor(**row))
+    assert (await undo(auth, way_back)).status_code == 200
+    assert await sign_in(auth, person.email, NEW_PASSWORD) == status

@@ -1,0 +1,55 @@
+"""What auth forgets by age, and what it does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import httpx
+from sqlalchemy import text
+
+from services.auth.forgetting import KEEP
+from shared.bus.housekeeping import sweep
+from tests.auth.stage import PASSWORD, Person, Stage
+
+
+async def count(auth: Stage, table: str) -> int:
+    async with auth.worker.database.transaction() as session:
+        found = await session.execute(text(f"select count(*) from {table}"))  # noqa: S608
+        total: int = found.scalar_one()
+    return total
+
+
+async def leave_traces(auth: Stage, person: Person) -> httpx.Response:
+    """A row in each of the tables: two sign-ins, the last from a device that is new, wishes and a failure."""
+    headers = auth.as_user(person.id, session_id=person.session_id)
+    await auth.client.post("/v1/auth/password-reset", json={"email": person.email})
+    body = {"email": f"new{person.email}", "password": PASSWORD}
+    await auth.client.post("/v1/me/email", json=body, headers=headers)
+    wrong = {"email": person.email, "password": "wrong wrong wrong"}
+    await auth.client.post("/v1/auth/sessions", json=wrong)
+    auth.client.cookies.clear()
+    return await auth.client.post("/v1/auth/sessions", json={"email": person.email, "password": PASSWORD})
+
+
+async def test_old_rows_go_and_young_ones_and_accounts_stay(auth: Stage) -> None:
+    person = await auth.person()
+    assert (await leave_traces(auth, person)).status_code == 201
+    before = {table: await count(auth, table) for table in KEEP}
+    assert all(before.values()), before
+    await sweep(auth.worker.database, KEEP)
+    for table in ("session", "security_event", "email_change"):
+        assert await count(auth, table) == before[table]
+    async with auth.worker.database.transaction() as session:
+        for table, (column, age) in KEEP.items():
+            if table != "security_event":
+                await session.execute(
+                    text(f"update {table} set {column} = now() - cast(:age as interval)"),  # noqa: S608
+                    {"age": age + timedelta(minutes=1)},
+                )
+    accounts = await count(auth, "account")
+    removed = await sweep(auth.worker.database, KEEP)
+    for table in KEEP:
+        if table != "security_event":
+            assert (removed[table] > 0, await count(auth, table)) == (True, 0), table
+    assert await count(auth, "refresh_token") == 0
+    assert await count(auth, "account") == accounts
