@@ -168,6 +168,8 @@ async def staged(
     database: ServiceDatabase, trust: Trust, directory: Path, **fields: Any
 ) -> AsyncIterator[Stage]:
     clock = FixedClock(datetime.now(UTC))
+    # The one count that all people share: an earlier test, with a clock of its own, may have filled it for this one.
+    database.postgres.psql("delete from sign_in_throttle", database.name)
     access, mail_key = generate_private_pem(), generate_private_pem()
     (directory / "access.pem").write_bytes(access)
     (directory / "mail.pem").write_bytes(public_pem_of(mail_key))
