@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.auth.stage import PASSWORD, Stage, seconds
 
 
@@ -12,6 +14,7 @@ async def test_a_confirmed_sign_up_becomes_an_account(auth: Stage) -> None:
     assert answer.json()["email"] == person.email
 
 
+@pytest.mark.asvs("7.6.2")
 async def test_before_confirmation_nobody_signs_in(auth: Stage) -> None:
     body = {"email": "early@people.test", "password": PASSWORD, "name": "Early"}
     await auth.client.post("/v1/auth/signup", json=body)
@@ -58,6 +61,7 @@ async def test_only_the_newest_sign_up_of_an_address_can_be_confirmed(auth: Stag
     assert (await auth.client.post("/v1/auth/confirm", json={"token": new})).status_code == 200
 
 
+@pytest.mark.asvs("6.4.1")
 async def test_a_confirmation_link_dies_after_a_day(auth: Stage) -> None:
     body = {"email": "late@people.test", "password": PASSWORD, "name": "Late"}
     await auth.client.post("/v1/auth/signup", json=body)
@@ -93,6 +97,7 @@ async def test_one_address_is_not_flooded_with_mail(auth: Stage) -> None:
     assert sum(mail.to == "flood@people.test" for mail in auth.mail.mails) <= 5
 
 
+@pytest.mark.asvs("15.3.3")
 async def test_bad_addresses_and_unknown_fields_are_refused(auth: Stage) -> None:
     for body in (
         {"email": "no-at-sign", "password": PASSWORD, "name": "X"},

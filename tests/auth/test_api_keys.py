@@ -42,6 +42,7 @@ async def introspect(auth: Stage, key: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
+@pytest.mark.asvs("11.5.1")
 def test_keys_have_the_published_form() -> None:
     key = generate().key.get_secret_value()
     assert PATTERN.fullmatch(key)

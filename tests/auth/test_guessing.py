@@ -79,6 +79,7 @@ async def fill(auth: Stage, *, failures: int, now: datetime, drained_at: datetim
         await session.execute(text("update sign_in_throttle set drained_at = :at"), {"at": drained_at})
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_ten_thousand_tries_do_not_keep_the_owner_out_of_his_own_device(auth: Stage) -> None:
     """The first hundreds are made; what thousands more would leave behind is written into the counters, since a try
     that is put off changes nothing."""
@@ -93,6 +94,7 @@ async def test_ten_thousand_tries_do_not_keep_the_owner_out_of_his_own_device(au
     assert (await sign_in(auth, person.email, device=device)).status_code == 201
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_one_try_at_each_of_many_accounts_is_slowed_and_known_devices_are_not(
     auth: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +183,7 @@ async def test_whoever_resets_his_password_under_attack_gets_in_at_once(auth: St
     assert (await sign_in(auth, person.email, body["password"], device=device)).status_code == 201
 
 
+@pytest.mark.asvs("3.3.3")
 async def test_the_device_cookie_is_out_of_reach_of_scripts_and_survives_sign_out(auth: Stage) -> None:
     person = await auth.person()
     answer = await sign_in(auth, person.email)

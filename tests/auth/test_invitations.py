@@ -6,6 +6,7 @@ import asyncio
 import re
 
 import httpx
+import pytest
 
 from services.auth.mail_links import MailLinkSigner
 from services.auth.models import Invitation
@@ -32,6 +33,7 @@ async def accept(auth: Stage, guest: Person, token: str) -> int:
     return answer.status_code
 
 
+@pytest.mark.asvs("2.3.4")
 async def test_fifty_who_accept_at_once_make_one_member(auth: Stage) -> None:
     owner, guest = await auth.person(), await auth.person()
     workspace_id = await auth.workspace(owner)
@@ -251,6 +253,7 @@ async def test_an_accepted_and_a_revoked_invitation_are_not_sent_again(auth: Sta
         assert (answer.status_code, answer.json()["code"]) == (409, "invitation_closed")
 
 
+@pytest.mark.asvs("14.2.1")
 async def test_the_link_carries_its_token_in_the_fragment_only(auth: Stage) -> None:
     """A fragment is never sent to a server, so it stands in no access log and in no Referer."""
     owner = await auth.person()

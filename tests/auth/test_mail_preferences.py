@@ -105,6 +105,7 @@ async def test_one_click_in_the_mail_switches_that_kind_off_without_sign_in(auth
     assert (await preferences(auth, admin, workspace_id, "admin"))["server_ready"]["mail"] is True
 
 
+@pytest.mark.asvs("3.5.3")
 async def test_opening_the_address_changes_nothing_and_leads_to_a_page(auth: Stage) -> None:
     owner, _, workspace_id = await owner_and_admin(auth)
     await auth.bus.deliver(ready(workspace_id))

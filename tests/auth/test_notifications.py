@@ -142,6 +142,7 @@ async def test_people_in_charge_hear_of_their_servers_once(auth: Stage) -> None:
     ]
 
 
+@pytest.mark.asvs("1.3.3")
 async def test_names_in_mails_are_text_not_markup(auth: Stage) -> None:
     owner = await auth.person()
     workspace_id = await auth.workspace(owner, 'Tom & Jerry\'s "mill"')

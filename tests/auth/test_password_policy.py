@@ -28,6 +28,7 @@ def refused(password: str) -> bool:
     return False
 
 
+@pytest.mark.asvs("6.2.1", "6.2.4", "6.2.11")
 @pytest.mark.parametrize(
     "password",
     [
@@ -53,6 +54,7 @@ def test_guessable_passwords_are_refused(password: str) -> None:
     assert password not in str(refusal.value)
 
 
+@pytest.mark.asvs("6.2.5", "6.2.8", "6.2.9")
 @pytest.mark.parametrize(
     "password",
     [

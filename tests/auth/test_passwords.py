@@ -53,6 +53,7 @@ async def complete(auth: Stage, token: str, password: str = NEW) -> httpx.Respon
 # -- change ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("6.2.2", "7.4.3")
 async def test_a_changed_password_is_the_only_one_and_other_sessions_end(auth: Stage) -> None:
     person = await auth.person()
     other = await sign_in(auth, person)
@@ -76,6 +77,7 @@ async def test_a_change_is_mailed_and_on_record(auth: Stage) -> None:
     assert events.json()["items"][0]["kind"] == "password_changed"
 
 
+@pytest.mark.asvs("6.2.3")
 async def test_a_change_needs_the_current_password_and_guesses_are_delayed(auth: Stage) -> None:
     person = await auth.person()
     answers = [await change(auth, person, "not the current one") for _ in range(4)]
@@ -190,6 +192,7 @@ async def test_a_refused_password_does_not_use_the_link_up(auth: Stage) -> None:
     assert (await complete(auth, token)).status_code == 200
 
 
+@pytest.mark.asvs("6.4.1")
 async def test_a_reset_link_dies_after_thirty_minutes(auth: Stage) -> None:
     person = await auth.person()
     token = await reset_token(auth, person)
@@ -218,6 +221,7 @@ async def test_many_wishes_at_once_send_one_mail(auth: Stage) -> None:
     assert len(auth.mail.mails) == 1
 
 
+@pytest.mark.asvs("6.6.2")
 async def test_a_link_of_another_purpose_sets_no_password(auth: Stage) -> None:
     body = {"email": "purpose@people.test", "password": PASSWORD, "name": "P"}
     await auth.client.post("/v1/auth/signup", json=body)
@@ -225,6 +229,7 @@ async def test_a_link_of_another_purpose_sets_no_password(auth: Stage) -> None:
     assert (await complete(auth, auth.link_token(body["email"]))).status_code == 410
 
 
+@pytest.mark.asvs("14.2.1")
 async def test_the_link_holds_its_token_in_the_fragment_and_no_table_holds_it(auth: Stage) -> None:
     from sqlalchemy import text
 

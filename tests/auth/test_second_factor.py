@@ -91,6 +91,7 @@ async def test_the_key_is_shown_once_as_text_and_as_a_uri(auth: Stage) -> None:
     assert seen.json() == {"state": "pending", "on_since": None, "recovery_codes_left": 0}
 
 
+@pytest.mark.asvs("7.5.1")
 async def test_starting_asks_for_the_password(auth: Stage) -> None:
     app = App(auth, await auth.person(), b"", [])
     assert (await app.ask("POST", FACTOR, password="another one entirely")).status_code == 401
@@ -136,6 +137,7 @@ async def test_fifty_confirmations_at_once_show_recovery_codes_once(auth: Stage)
     assert (await app.ask("GET", FACTOR)).json()["recovery_codes_left"] == 10
 
 
+@pytest.mark.asvs("7.4.3")
 async def test_turning_it_on_ends_the_other_sessions_and_keeps_this_one(auth: Stage) -> None:
     app = await started(auth)
     elsewhere = await app.sign_in()
@@ -151,6 +153,7 @@ async def test_turning_it_on_ends_the_other_sessions_and_keeps_this_one(auth: St
     assert session_id not in ended
 
 
+@pytest.mark.asvs("6.3.4")
 async def test_a_sign_in_under_way_does_not_slip_past_a_factor_that_is_being_turned_on(auth: Stage) -> None:
     """Twenty sign-ins with the password alone, while the factor is turned on: whoever got in before was put out."""
     app = await started(auth)
@@ -165,6 +168,7 @@ async def test_a_sign_in_under_way_does_not_slip_past_a_factor_that_is_being_tur
             assert (await refresh(auth, cookie_of(answer))).status_code == 401
 
 
+@pytest.mark.asvs("6.5.2")
 async def test_neither_key_nor_recovery_codes_are_in_the_database(app: App) -> None:
     async with app.auth.app_database.transaction(account_id=app.person.id) as session:
         rows = (await session.execute(text("select t::text from second_factor t"))).scalars().all()
@@ -209,6 +213,7 @@ async def test_a_wrong_password_is_answered_alike_with_and_without_a_code(app: A
     assert [answer.json()["code"] for answer in answers] == ["sign_in_failed"] * 2
 
 
+@pytest.mark.asvs("6.5.1")
 async def test_a_code_counts_once(app: App) -> None:
     code = app.next_code()
     assert (await app.sign_in(code)).status_code == 201
@@ -228,6 +233,7 @@ async def test_a_code_older_than_one_that_was_used_is_refused(app: App) -> None:
     assert (await app.sign_in(earlier)).status_code == 401
 
 
+@pytest.mark.asvs("6.5.5")
 async def test_a_clock_that_is_off_by_a_step_does_and_by_two_does_not(app: App) -> None:
     app.auth.clock.advance(seconds(120))
     early = app.code()
@@ -238,6 +244,7 @@ async def test_a_clock_that_is_off_by_a_step_does_and_by_two_does_not(app: App) 
     assert (await app.sign_in(late)).status_code == 201
 
 
+@pytest.mark.asvs("6.5.1")
 async def test_fifty_sign_ins_with_one_code_are_one_session(app: App) -> None:
     code = app.next_code()
     answers = await asyncio.gather(*(app.sign_in(code) for _ in range(50)))
@@ -259,6 +266,7 @@ async def test_of_fifty_who_proved_one_recovery_code_one_redeems_it(app: App) ->
     assert (await app.ask("GET", FACTOR)).json()["recovery_codes_left"] == 9
 
 
+@pytest.mark.asvs("6.6.2")
 async def test_a_proof_is_worth_nothing_once_the_factor_was_changed(app: App) -> None:
     factors = factors_of(app.auth)
     by_code = await factors.prove(app.person.id, SecretStr(app.next_code()), Client())
@@ -268,6 +276,7 @@ async def test_a_proof_is_worth_nothing_once_the_factor_was_changed(app: App) ->
     assert await redeemed(app, factors, [by_code, by_recovery]) == 0
 
 
+@pytest.mark.asvs("6.6.3")
 async def test_wrong_codes_are_delayed_more_and_more_for_the_account_and_forgotten_after_a_right_one(
     app: App,
 ) -> None:
@@ -311,6 +320,7 @@ async def test_the_owner_hears_of_somebody_who_guesses_codes(app: App) -> None:
 # -- recovery codes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("6.5.1")
 async def test_a_recovery_code_signs_in_once_and_a_mail_says_so(app: App) -> None:
     code = app.recovery_codes[3]
     answer = await app.sign_in(code.lower().replace("-", " "))
@@ -360,6 +370,7 @@ async def test_without_a_factor_there_are_no_recovery_codes(auth: Stage) -> None
 # -- fresh sign-ins ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("7.2.4")
 async def test_a_step_up_makes_the_session_fresh_and_lasts_through_a_refresh(auth: Stage) -> None:
     app = App(auth, await auth.person(), b"", [])
     signed_in = await app.sign_in()
@@ -419,6 +430,7 @@ async def test_turned_off_the_password_is_enough_again(app: App) -> None:
     assert await app.mails("The second factor is off") == 1
 
 
+@pytest.mark.asvs("7.5.1")
 @pytest.mark.parametrize(
     ("password", "code", "refusal"),
     [
@@ -465,6 +477,7 @@ async def test_each_change_is_on_the_person_s_record(app: App) -> None:
     }
 
 
+@pytest.mark.asvs("6.4.3")
 async def test_a_password_that_is_set_anew_by_mail_does_not_turn_it_off(app: App) -> None:
     asked = await app.auth.client.post("/v1/auth/password-reset", json={"email": app.person.email})
     assert asked.status_code == 202

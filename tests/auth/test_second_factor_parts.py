@@ -63,6 +63,7 @@ def test_an_authenticator_is_told_all_it_needs() -> None:
     assert totp.secret_text(RFC_KEY) == "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
+@pytest.mark.asvs("6.5.3", "6.5.4")
 def test_ten_recovery_codes_have_ten_handles_and_fifty_random_bits_each() -> None:
     codes = recovery_codes.new_codes()
     assert len({code.handle for code in codes}) == len({code.secret for code in codes}) == 10

@@ -74,6 +74,7 @@ async def test_sessions_that_are_over_and_those_of_others_are_not_listed(auth: S
     assert await listed(auth, other, other.session_id) == []
 
 
+@pytest.mark.asvs("7.5.2", "10.4.9")
 async def test_one_session_is_ended_and_the_gateways_hear_of_it(auth: Stage) -> None:
     person = await auth.person()
     ended, token = await sign_in(auth, person)
@@ -111,6 +112,7 @@ async def test_all_others_are_ended_and_the_one_that_asks_goes_on(auth: Stage) -
     assert (await auth.client.delete("/v1/auth/sessions", headers=headers)).json() == {"ended": 0}
 
 
+@pytest.mark.asvs("7.5.2")
 @pytest.mark.parametrize("path", ["/v1/auth/sessions", "/v1/auth/sessions/ses_" + "0" * 32])
 async def test_ending_sessions_needs_a_password_shown_lately(auth: Stage, path: str) -> None:
     headers = auth.as_user(new_id("usr"), auth_time=int(time.time()) - 901)

@@ -31,6 +31,7 @@ async def refresh(auth: Stage, token: str, **headers: str) -> httpx.Response:
     )
 
 
+@pytest.mark.asvs("10.3.3")
 async def test_an_access_token_says_who_and_when_but_no_role_and_no_workspace(auth: Stage) -> None:
     person = await auth.person()
     claims = unverified(person.access_token)
@@ -38,6 +39,7 @@ async def test_an_access_token_says_who_and_when_but_no_role_and_no_workspace(au
     assert claims["exp"] - claims["iat"] == 600
 
 
+@pytest.mark.asvs("7.2.1")
 async def test_the_jwks_verifies_an_access_token(auth: Stage) -> None:
     from gateway.keys import pem_of
 
@@ -53,6 +55,7 @@ async def test_the_jwks_verifies_an_access_token(auth: Stage) -> None:
     assert verifier.verify(person.access_token)["sub"] == person.id
 
 
+@pytest.mark.asvs("3.3.1", "3.3.2", "3.3.3", "3.3.4")
 async def test_the_refresh_cookie_is_host_bound_and_out_of_reach_of_scripts(auth: Stage) -> None:
     answer = await sign_in(auth, await auth.person())
     flags = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
@@ -73,6 +76,7 @@ async def test_wrong_password_and_unknown_address_answer_alike(auth: Stage) -> N
     assert bodies[0] == bodies[1]
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_failed_sign_ins_are_delayed_more_and_more_and_then_forgotten(auth: Stage) -> None:
     person = await auth.person()
     statuses = [(await sign_in(auth, person, "wrong wrong wrong")).status_code for _ in range(4)]
@@ -87,6 +91,7 @@ async def test_failed_sign_ins_are_delayed_more_and_more_and_then_forgotten(auth
     assert (await sign_in(auth, person, "wrong wrong wrong")).status_code == 401
 
 
+@pytest.mark.asvs("15.2.2")
 async def test_many_tries_at_once_do_not_slip_past_the_delay(auth: Stage) -> None:
     person = await auth.person()
     answers = await asyncio.gather(*(sign_in(auth, person, "wrong wrong wrong") for _ in range(10)))
@@ -106,6 +111,7 @@ async def test_a_stranger_from_elsewhere_delays_the_owner_by_seconds_at_most(aut
     assert (await sign_in(auth, person)).status_code == 201
 
 
+@pytest.mark.asvs("7.2.2", "7.2.4")
 async def test_a_refresh_token_is_exchanged_for_its_successor(auth: Stage) -> None:
     first = cookie_of(await sign_in(auth, await auth.person()))
     answer = await refresh(auth, first)
@@ -128,6 +134,7 @@ async def test_a_lost_answer_is_repeated_within_ten_seconds(auth: Stage) -> None
     assert cookie_of(await refresh(auth, first)) == successor
 
 
+@pytest.mark.asvs("10.4.5")
 async def test_a_token_used_again_later_ends_the_family(auth: Stage) -> None:
     person = await auth.person()
     signed_in = await sign_in(auth, person)
@@ -141,6 +148,7 @@ async def test_a_token_used_again_later_ends_the_family(auth: Stage) -> None:
     assert [event.session_id for event in revoked].count(session_id) == 1
 
 
+@pytest.mark.asvs("7.3.1", "7.3.2", "10.4.8")
 async def test_an_idle_session_ends_after_a_week_and_any_after_thirty_days(auth: Stage) -> None:
     token = cookie_of(await sign_in(auth, await auth.person()))
     auth.clock.advance(seconds(7 * 24 * 3600))
@@ -153,6 +161,7 @@ async def test_an_idle_session_ends_after_a_week_and_any_after_thirty_days(auth:
     assert (await refresh(auth, token)).status_code == 401
 
 
+@pytest.mark.asvs("7.4.1")
 async def test_signing_out_ends_the_session_and_tells_the_gateways(auth: Stage) -> None:
     person = await auth.person()
     signed_in = await sign_in(auth, person)
@@ -165,6 +174,7 @@ async def test_signing_out_ends_the_session_and_tells_the_gateways(auth: Stage) 
     assert claims["sid"] in [event.session_id for event in await auth.bus.emitted(SessionRevoked)]
 
 
+@pytest.mark.asvs("3.5.1")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -182,6 +192,7 @@ async def test_another_site_cannot_use_the_cookie(auth: Stage, headers: dict[str
     assert (await refresh(auth, token, Origin="https://sendchief.test")).status_code == 200
 
 
+@pytest.mark.asvs("7.2.3")
 @pytest.mark.parametrize("token", ["", "sc_rt_", "sc_rt_" + "A" * 43, "x" * 128])
 async def test_what_is_no_refresh_token_is_refused(auth: Stage, token: str) -> None:
     assert (await refresh(auth, token)).status_code == 401

@@ -69,6 +69,7 @@ def verdicts_with_violations(tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return verdicts(tree)
 
 
+@pytest.mark.asvs("15.2.3")
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_planted_violation_breaks_the_contract(
     contract: str, verdicts_with_violations: dict[str, str]

@@ -41,6 +41,7 @@ def test_the_story_held_while_every_key_and_the_authority_were_replaced(captured
     assert all(captured["steps"].values()), captured["steps"]
 
 
+@pytest.mark.asvs("12.3.3")
 def test_no_http_amqp_or_postgresql_was_readable_on_any_interface(captured: dict[str, Any]) -> None:
     assert captured["packets"] > 1000
     assert captured["drops"] == 0
@@ -48,6 +49,7 @@ def test_no_http_amqp_or_postgresql_was_readable_on_any_interface(captured: dict
     assert captured["clear"] == []
 
 
+@pytest.mark.asvs("12.3.1")
 def test_every_conversation_began_encrypted_or_is_a_named_exception(captured: dict[str, Any]) -> None:
     assert captured["unknown"] == []
 

@@ -42,6 +42,7 @@ def pid_of(told: Told, name: str) -> int:
     return int((told.stack.layout.pids / name).read_text())
 
 
+@pytest.mark.asvs("13.3.2")
 @pytest.mark.parametrize("name", sorted(UIDS))
 def test_process_holds_only_its_own_credentials(told: Told, name: str) -> None:
     directory = told.stack.layout.secrets / name
@@ -49,6 +50,7 @@ def test_process_holds_only_its_own_credentials(told: Told, name: str) -> None:
     assert held - EVERYBODY == CREDENTIALS.get(name, set())
 
 
+@pytest.mark.asvs("13.3.1")
 @pytest.mark.parametrize("name", sorted(UIDS))
 def test_environment_and_arguments_of_a_process_hold_no_secret(told: Told, name: str) -> None:
     secrets = [
@@ -85,6 +87,7 @@ def test_another_process_cannot_read_a_secret(told: Told) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 13
 
 
+@pytest.mark.asvs("3.4.3")
 @pytest.mark.parametrize(
     "path", ["/status/", "/status/status.js", "/status/link.js", "/confirm", "/invitation"]
 )
@@ -102,6 +105,7 @@ def test_api_is_described_and_documented(told: Told) -> None:
     assert "text/html" in fetch(told, "/v1/docs").headers["content-type"]
 
 
+@pytest.mark.asvs("13.4.5")
 def test_an_internal_route_does_not_exist_from_outside(told: Told) -> None:
     assert fetch(told, "/internal/memberships").status_code == 404
 

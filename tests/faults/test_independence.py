@@ -177,6 +177,7 @@ async def what_works(whole: Whole) -> dict[str, int]:
     return found
 
 
+@pytest.mark.asvs("16.5.2")
 async def test_only_what_needs_a_part_that_is_away_is_away_and_all_returns_by_itself(whole: Whole) -> None:
     works = await what_works(whole)
     assert sum(status < 300 for status in works.values()) > len(works) * 0.7, works

@@ -25,6 +25,7 @@ ACCEPTABLE = ["2xx", "401", "402", "403", "404", "409", "410", "422", "429", "50
 """Answers to well-formed requests: whether a 422 was about meaning is `hooks.valid_data_breaks_no_shape`."""
 
 
+@pytest.mark.asvs("4.1.1")
 async def test_the_gateway_does_what_its_document_says(
     service_database: ServiceDatabases, trust: Trust, tmp_path: Path
 ) -> None:
@@ -33,6 +34,7 @@ async def test_the_gateway_does_what_its_document_says(
     assert status == 0, report
 
 
+@pytest.mark.asvs("2.1.1", "2.2.2")
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_does_what_its_document_says(
     service: str, service_database: ServiceDatabases, trust: Trust, tmp_path: Path

@@ -146,6 +146,7 @@ async def test_a_key_dies_with_its_makers_membership(stage: tuple[Edge, Echo]) -
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 404
 
 
+@pytest.mark.asvs("7.4.1")
 async def test_what_is_revoked_is_refused_from_the_next_request_on(stage: tuple[Edge, Echo]) -> None:
     made, _ = stage
     account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")
@@ -185,6 +186,7 @@ async def test_who_joined_a_moment_ago_is_let_in_before_the_event_comes(stage: t
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 404
 
 
+@pytest.mark.asvs("16.5.3")
 async def test_without_a_heartbeat_reads_are_asked_for_and_changes_refused(stage: tuple[Edge, Echo]) -> None:
     made, _ = stage
     account, workspace, session = new_id("usr"), new_id("ws"), new_id("ses")
@@ -227,6 +229,7 @@ async def test_an_old_heartbeat_proves_nothing(stage: tuple[Edge, Echo]) -> None
     assert made.gateway.authority.fresh
 
 
+@pytest.mark.asvs("10.3.4")
 async def test_a_step_up_route_wants_a_fresh_sign_in(stage: tuple[Edge, Echo]) -> None:
     made, _ = stage
     account, workspace = new_id("usr"), new_id("ws")
@@ -239,6 +242,7 @@ async def test_a_step_up_route_wants_a_fresh_sign_in(stage: tuple[Edge, Echo]) -
     assert fresh.status_code == 200
 
 
+@pytest.mark.asvs("2.4.1")
 async def test_callers_are_slowed_down_with_headers_that_say_so(trust: Trust, tmp_path: Path) -> None:
     echo = Echo()
     async with (

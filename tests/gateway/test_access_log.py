@@ -22,6 +22,7 @@ def note(log: AccessLog, status: int = 200, seconds: float = 0.012) -> None:
     log.note(new_id("req"), "GET", "/v1/me", status, seconds, "usr_1", None, "203.0.113.9")
 
 
+@pytest.mark.asvs("16.2.1")
 async def test_a_line_is_json_with_all_that_is_known_of_the_request() -> None:
     written: list[str] = []
     log = AccessLog(written.append)
@@ -74,6 +75,7 @@ async def stage(trust: Trust, tmp_path: Path) -> AsyncIterator[tuple[Edge, list[
         yield made, written
 
 
+@pytest.mark.asvs("16.4.1")
 async def test_nothing_that_a_caller_writes_gets_into_a_line(stage: tuple[Edge, list[str]]) -> None:
     """Lines are not escaped, so hostile bytes must never reach one."""
     made, written = stage

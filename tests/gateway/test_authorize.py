@@ -48,6 +48,7 @@ BUY = "POST /v1/workspaces/{workspace_id}/subscriptions"
 AUDIT = "GET /v1/workspaces/{workspace_id}/audit"
 
 
+@pytest.mark.asvs("8.2.1")
 @pytest.mark.parametrize(
     ("wanted", "owner", "admin", "member"),
     [
@@ -85,6 +86,7 @@ def test_outside_of_a_workspace_nothing_exists(wanted: Route) -> None:
     assert decide(wanted, None, WS, None, NOW).refusal == "unauthenticated"
 
 
+@pytest.mark.asvs("10.3.2")
 @pytest.mark.parametrize("wanted", WORKSPACE_ROUTES, ids=name)
 def test_a_key_needs_the_scope_and_its_maker_the_role(wanted: Route) -> None:
     assert decide(wanted, key(), WS, "owner", NOW).refusal == (None if wanted.scope == "any" else "forbidden")
@@ -100,6 +102,7 @@ def test_a_reading_key_reads_and_does_not_write() -> None:
     assert decide(route(CANCEL), reader, WS, "owner", NOW).refusal == "forbidden"
 
 
+@pytest.mark.asvs("10.3.4")
 def test_step_up_asks_for_a_fresh_sign_in_of_a_person() -> None:
     assert decide(route(DELETE), person(signed_in_ago=300), WS, "owner", NOW).refusal is None
     assert decide(route(DELETE), person(signed_in_ago=301), WS, "owner", NOW).refusal == "step_up_required"
@@ -152,6 +155,7 @@ def test_a_higher_role_passes_wherever_a_lower_one_does(wanted: Route, one: int,
         assert decide(wanted, person(), WS, high, NOW).refusal is None
 
 
+@pytest.mark.asvs("3.5.3", "13.4.4")
 def test_every_route_matches_itself_and_only_with_its_methods() -> None:
     for wanted in TABLE.routes:
         path = "/".join(new_id("srv") if part.startswith("{") else part for part in wanted.path.split("/"))
@@ -163,6 +167,7 @@ def test_every_route_matches_itself_and_only_with_its_methods() -> None:
         assert wanted.method in others
 
 
+@pytest.mark.asvs("8.2.1")
 @pytest.mark.parametrize(
     "path",
     [

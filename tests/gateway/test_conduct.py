@@ -96,6 +96,7 @@ async def test_nobody_without_the_credential_can_have_an_account_blocked(stage: 
     assert (await stage.get(stage.path, stage.owner(VICTIM))).status_code == 200
 
 
+@pytest.mark.asvs("2.4.1")
 async def test_an_account_that_searches_for_ids_is_stopped_wherever_it_comes_from(stage: Stage) -> None:
     statuses = [
         (

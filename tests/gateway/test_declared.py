@@ -52,6 +52,7 @@ async def stage(trust: Trust, tmp_path: Path, documents: dict[str, Any]) -> Asyn
         yield Stage(made, echo)
 
 
+@pytest.mark.asvs("2.2.1")
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -90,6 +91,7 @@ async def test_declared_parameters_of_their_kind_go_on(stage: Stage) -> None:
     assert stage.echo.seen[-1]["query"] == query
 
 
+@pytest.mark.asvs("2.2.1")
 @pytest.mark.parametrize(
     "identifier", ["1", "srv_1", "srv_" + "G" * 32, "usr_" + "0" * 32, "srv_" + "0" * 33]
 )
@@ -198,6 +200,7 @@ async def test_what_may_not_be_asked_is_refused_before_it_is_looked_at(stage: St
     assert (await stage.client.get(f"{stage.path}/audit?x=1")).status_code == 401
 
 
+@pytest.mark.asvs("3.5.2")
 async def test_a_page_elsewhere_cannot_use_somebodys_browser(stage: Stage) -> None:
     for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
         answer = await stage.client.get("/v1/auth/jwks", headers={"Sec-Fetch-Site": site})
@@ -289,6 +292,7 @@ async def test_a_body_that_drips_is_given_up_and_many_of_them_do_not_fill_the_me
     assert reader._held == 0
 
 
+@pytest.mark.asvs("2.1.1")
 def test_a_declaration_has_no_more_than_the_document_says() -> None:
     document = {"paths": {"/v1/x": {"get": {"parameters": []}}, "/internal/y": {"get": {}}}}
     assert list(declarations({"auth": json.loads(json.dumps(document))})) == [("GET", "/v1/x")]

@@ -161,6 +161,7 @@ async def test_health_and_the_documents_are_served(stack: World) -> None:
     assert len(page.headers.get_list("content-security-policy")) == 1
 
 
+@pytest.mark.asvs("16.3.3")
 async def test_an_attack_is_seen_by_the_workspace_that_it_was_aimed_at(stack: World) -> None:
     """From the request to the gateway's event, auth's consumer and the owner's page (over the broker: test_threats)."""
     auth, gateway, client, _ = stack

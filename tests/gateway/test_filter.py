@@ -17,6 +17,7 @@ def status(
     return 200 if refused is None else refused.status
 
 
+@pytest.mark.asvs("1.1.1")
 @pytest.mark.parametrize(
     "path",
     [
@@ -43,6 +44,7 @@ def test_a_path_with_two_meanings_is_refused(path: bytes) -> None:
     assert status(path) == 400
 
 
+@pytest.mark.asvs("1.1.1", "15.3.7")
 @pytest.mark.parametrize(
     "query", [b"a=1&a=2", b"a=%0d%0aSet-Cookie", b"a=%", b"a=%zz", b"a=%00", b'a="', b"a=<x>"]
 )
@@ -80,6 +82,7 @@ def test_a_long_target_is_refused() -> None:
     assert status(query=b"a=" + b"x" * 2048) == 414
 
 
+@pytest.mark.asvs("15.3.4")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

@@ -62,6 +62,7 @@ class Load:
         self._over.set()
 
 
+@pytest.mark.asvs("11.2.2")
 async def test_keys_are_replaced_under_load_without_one_failed_request(
     processes: Processes, trust: Trust, tmp_path: Path
 ) -> None:

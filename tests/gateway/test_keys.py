@@ -32,6 +32,7 @@ def test_the_next_key_is_published_before_it_signs(tmp_path: Any) -> None:
     assert len(keys_of(made.jwks())) == 2
 
 
+@pytest.mark.asvs("9.1.3")
 @pytest.mark.parametrize(
     "change",
     [

@@ -31,6 +31,7 @@ async def stage(trust: Trust, tmp_path: Path) -> AsyncIterator[tuple[Edge, Echo]
         yield made, echo
 
 
+@pytest.mark.asvs("10.1.1")
 async def test_a_request_arrives_as_it_was_sent(stage: tuple[Edge, Echo]) -> None:
     made, echo = stage
     body = b'{"token":"\xc3\xa4"}'
@@ -44,6 +45,7 @@ async def test_a_request_arrives_as_it_was_sent(stage: tuple[Edge, Echo]) -> Non
     assert echo.last_headers()["content-type"] == "application/json"
 
 
+@pytest.mark.asvs("4.1.3")
 async def test_no_identity_that_a_caller_claims_gets_through(stage: tuple[Edge, Echo], trust: Trust) -> None:
     made, echo = stage
     forged = trust.user("auth", workspace_id=new_id("ws"), permissions=["workspace.delete"])["X-SC-Identity"]
@@ -86,6 +88,7 @@ async def test_the_refresh_cookie_reaches_its_route_and_no_other_cookie_does(
     assert "cookie" not in echo.last_headers()
 
 
+@pytest.mark.asvs("3.2.1", "3.4.1", "3.4.3", "3.4.4", "3.4.5", "3.4.6", "14.3.2")
 async def test_every_answer_has_the_same_guard_of_headers(stage: tuple[Edge, Echo]) -> None:
     made, _ = stage
     forwarded = await made.client.get("/v1/auth/jwks")
@@ -112,6 +115,7 @@ async def test_cookies_come_from_auth_only(trust: Trust, tmp_path: Path) -> None
         assert echo.last_headers()["stripe-signature"] == "t=1"
 
 
+@pytest.mark.asvs("16.5.2")
 async def test_a_service_that_is_away_is_503_and_comes_back_by_itself(trust: Trust, tmp_path: Path) -> None:
     async with edge(trust, tmp_path) as made:
         for _ in range(8):

@@ -199,12 +199,14 @@ def numbered() -> list[bytes]:
     return [attack.replace(b"hidden=00", b"hidden=%02d" % n) for n, attack in enumerate(ATTACKS.values())]
 
 
+@pytest.mark.asvs("4.2.1")
 async def test_no_hidden_request_reaches_a_service_through_nginx(nginx: int, behind: Echo) -> None:
     answers = await asyncio.gather(*(through_nginx(nginx, attack) for attack in numbered()))
     assert succeeded(behind.seen) == []
     assert any(b"HTTP/1.1 400" in answer for answer in answers)
 
 
+@pytest.mark.asvs("4.2.1")
 async def test_no_hidden_request_reaches_a_service_through_the_gateway_alone(
     behind: Echo, tmp_path: Path
 ) -> None:
@@ -232,6 +234,7 @@ async def test_the_front_forwards_what_is_sent_plainly(nginx: int, behind: Echo)
     assert [one["query"] for one in behind.seen] == ["", "hidden=00"]
 
 
+@pytest.mark.asvs("4.1.3")
 async def test_no_header_with_an_underscore_or_of_identity_gets_past_nginx(nginx: int, behind: Echo) -> None:
     forged = [
         b"X_SC_Identity: forged",

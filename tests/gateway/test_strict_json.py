@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.filter.strict_json import MAX_DEPTH, MAX_INTEGER, MAX_MEMBERS, MAX_STRING, BadJson, read
 
 
+@pytest.mark.asvs("15.3.5")
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

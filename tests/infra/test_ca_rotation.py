@@ -77,6 +77,7 @@ async def test_no_client_is_refused_while_the_authority_is_replaced(rabbit: Rabb
     assert x509.load_pem_x509_certificate(certificate_file.read_bytes()).issuer == present.subject
 
 
+@pytest.mark.asvs("12.3.2", "12.3.4")
 async def test_a_client_refuses_a_broker_of_another_authority(rabbit: Rabbit, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "somebody else").certificate_file
     with pytest.raises((ssl.SSLCertVerificationError, ConnectionError)) as refused:

@@ -31,6 +31,7 @@ async def stage(service_database: ServiceDatabases, trust: Trust, tmp_path: Path
         yield made
 
 
+@pytest.mark.asvs("8.3.1")
 @pytest.mark.parametrize("case", OF_WORKSPACES, ids=lambda case: case.name)
 async def test_without_the_permission_a_route_refuses_even_the_owner(stage: World, case: Case) -> None:
     """The services' own check, should the gateway ever let somebody through."""

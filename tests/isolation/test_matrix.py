@@ -28,12 +28,14 @@ async def whole(
         yield made
 
 
+@pytest.mark.asvs("8.2.2", "8.4.1")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_each_principal_gets_what_is_expected_and_nothing_of_others(whole: Stage, case: Case) -> None:
     wrong = await check(whole, case, expectations.of(case, EXPECTED))
     assert not wrong, "\n".join([case.name, *wrong])
 
 
+@pytest.mark.asvs("8.4.1")
 @pytest.mark.parametrize("case", [case for case in CASES if case.parameters], ids=lambda case: case.name)
 async def test_with_every_authorization_check_gone_row_security_gives_nothing(
     whole: Stage, case: Case

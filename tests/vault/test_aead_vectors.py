@@ -55,6 +55,7 @@ def test_decryption_agrees_with_nist() -> None:
     assert refused > 0
 
 
+@pytest.mark.asvs("11.3.2")
 def test_encryption_agrees_with_nist() -> None:
     agreed = 0
     for section, vector, _ in vectors("gcmEncryptExtIV256.rsp"):

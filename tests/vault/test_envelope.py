@@ -55,6 +55,7 @@ def test_check_value_is_golden(case: dict[str, Any]) -> None:
     assert envelope.check_value(SecretBytes(bytes.fromhex(case["data_key"]))).hex() == case["check_value"]
 
 
+@pytest.mark.asvs("11.3.3")
 def test_a_changed_byte_anywhere_does_not_open() -> None:
     good = sealed()
     for position in range(len(good)):

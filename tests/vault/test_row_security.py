@@ -77,6 +77,7 @@ async def test_the_app_role_cannot_move_a_row_to_another_workspace(vault: Vault)
             await session.execute(text("update secret set workspace_id = :w"), {"w": theirs.id})
 
 
+@pytest.mark.asvs("13.2.2")
 async def test_neither_role_may_bypass_row_security(vault: Vault) -> None:
     roles = await vault.rows(
         "select rolname from pg_roles where rolname like 'vault%' and (rolsuper or rolbypassrls)"

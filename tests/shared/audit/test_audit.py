@@ -66,6 +66,7 @@ async def test_twenty_writers_make_one_chain(app: Database) -> None:
     assert first_break(chain) is None
 
 
+@pytest.mark.asvs("16.4.2")
 @pytest.mark.parametrize(
     "change",
     [
@@ -143,6 +144,7 @@ async def test_an_action_of_no_service_is_refused(app: Database) -> None:
         await record(app, new_id("ws"), action="nobody.did.it")
 
 
+@pytest.mark.asvs("2.3.3")
 async def test_a_rolled_back_deed_leaves_no_row(app: Database) -> None:
     workspace = new_id("ws")
 
@@ -156,6 +158,7 @@ async def test_a_rolled_back_deed_leaves_no_row(app: Database) -> None:
     assert await rows(app, workspace) == []
 
 
+@pytest.mark.asvs("16.4.2")
 @pytest.mark.parametrize("role", ["app", "worker"])
 @pytest.mark.parametrize(
     "statement", ["update audit_entry set reason = 'x'", "delete from audit_entry", "truncate audit_entry"]

@@ -66,6 +66,7 @@ async def test_a_service_publishes_its_own_facts(dns: AbstractChannel) -> None:
     await publish(dns, EXCHANGE, "dns.zone.proven.v1")
 
 
+@pytest.mark.asvs("13.2.2")
 @pytest.mark.parametrize(
     "key", ["provisioner.server.ready.v1", "auth.workspace.deleted.v1", "dnsx.a.b.v1", "dns", ""]
 )

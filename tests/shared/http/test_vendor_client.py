@@ -133,12 +133,14 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
     listener.close()
 
 
+@pytest.mark.asvs("12.3.2")
 async def test_an_unknown_authority_is_refused(server: tuple[str, Path]) -> None:
     async with vendor_client(server[0]) as client:
         with pytest.raises(VendorUnavailable):
             await vendor_request(client, "GET", "/", vendor="vendor")
 
 
+@pytest.mark.asvs("1.3.6", "15.3.2")
 async def test_a_named_authority_is_trusted_and_redirects_are_not_followed(server: tuple[str, Path]) -> None:
     async with vendor_client(server[0], server[1]) as client:
         assert (await vendor_request(client, "GET", "/", vendor="vendor")).status_code == 302

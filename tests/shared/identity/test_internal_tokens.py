@@ -82,11 +82,13 @@ def test_no_service_speaks_for_another(world: World) -> None:
         world.verifier.verify(mint_internal(world.signers["dns"], "vault", subject="provisioner"))
 
 
+@pytest.mark.asvs("9.2.3", "9.2.4", "10.3.1")
 def test_a_token_for_another_service_is_refused(world: World) -> None:
     with pytest.raises(TokenRejected, match="audience"):
         world.verifier.verify(mint_internal(world.signers["gateway"], "dns", subject="usr_1", kind="user"))
 
 
+@pytest.mark.asvs("13.2.1")
 def test_a_token_lives_sixty_seconds_at_most(world: World) -> None:
     with pytest.raises(ValueError, match="60"):
         mint_internal(world.signers["gateway"], "vault", subject="u", kind="user", ttl=61)

@@ -79,6 +79,7 @@ def test_a_token_built_by_hand_in_our_form_is_accepted(verifier: StrictVerifier)
     assert verifier.verify(sign_raw(header(), payload()))["aud"] == "vault"
 
 
+@pytest.mark.asvs("9.2.1")
 def test_it_expires(verifier: StrictVerifier, token: str, clock: FixedClock) -> None:
     clock.advance(timedelta(seconds=59))
     verifier.verify(token)
@@ -109,6 +110,7 @@ HEADERS: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.mark.asvs("9.1.2", "9.1.3", "9.2.2")
 @pytest.mark.parametrize("name", HEADERS)
 def test_any_other_header_is_refused(verifier: StrictVerifier, name: str) -> None:
     with pytest.raises(TokenRejected):
@@ -196,6 +198,7 @@ def test_anything_after_a_token_is_refused(verifier: StrictVerifier, token: str,
         verifier.verify(token + suffix)
 
 
+@pytest.mark.asvs("9.1.2")
 def test_a_public_key_does_not_become_a_shared_secret(verifier: StrictVerifier) -> None:
     key = serialization.load_pem_public_key(PUBLIC)
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -218,6 +221,7 @@ def test_null_signatures_are_refused(verifier: StrictVerifier, pair: tuple[int, 
         verifier.verify(f"{header()}.{payload()}.{b64(raw)}")
 
 
+@pytest.mark.asvs("9.1.1")
 def test_no_mutant_with_one_edit_is_accepted(verifier: StrictVerifier, token: str) -> None:
     source = random.Random(7)
     alphabet = string.ascii_letters + string.digits + "-_.=+/ \n"
@@ -250,6 +254,7 @@ def bad_public_keys() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.asvs("11.6.1")
 @pytest.mark.parametrize("name", ["DER", "JWK", "P-384", "RSA", "private", "empty", "garbage"])
 def test_only_p256_public_keys_in_pem_are_taken(name: str) -> None:
     with pytest.raises(BadKey):

@@ -7,6 +7,7 @@ from shared.observability.logging import configure_logging, get_logger, redact
 from shared.observability.trace import current_causation, current_traceparent, trace
 
 
+@pytest.mark.asvs("16.2.5")
 @pytest.mark.parametrize(
     "key", ["password", "admin_password", "secret", "client_secret_id", "access_token", "Authorization", "cookie",
             "private_key", "api_key", "key", "database_url", "passphrase"],
@@ -38,6 +39,7 @@ def test_bytes_show_their_length_only() -> None:
     assert redact(b"hunter2") == "<7 bytes>"
 
 
+@pytest.mark.asvs("16.2.4")
 def test_a_line_is_json_with_its_context_and_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("dns", "INFO", "api")
     with structlog.contextvars.bound_contextvars(request_id="req_1"), trace(None):

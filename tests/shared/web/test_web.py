@@ -238,6 +238,7 @@ async def test_a_busy_answer_says_when_to_come_back(client: httpx.AsyncClient) -
     assert (await client.get("/v1/failures/busy")).headers["Retry-After"] == "7"
 
 
+@pytest.mark.asvs("16.5.1")
 async def test_a_defect_tells_nothing(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/failures/bug")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
@@ -256,6 +257,7 @@ async def test_a_wrong_method_is_a_problem_too(client: httpx.AsyncClient, owner:
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.asvs("2.3.3")
 async def test_a_failed_commit_is_never_a_success(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/late")
     assert answer.status_code == 500
@@ -319,6 +321,7 @@ async def test_a_missing_or_malformed_key_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
 
 
+@pytest.mark.asvs("2.3.4")
 async def test_of_many_at_the_same_time_one_takes_effect(
     client: httpx.AsyncClient, owner: dict[str, str]
 ) -> None:

@@ -16,6 +16,7 @@ def test_csv_quotes_what_needs_quotes() -> None:
     assert next(csv.reader(io.StringIO(line)))[0] == 'a,"b"@example.test'
 
 
+@pytest.mark.asvs("1.3.3")
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_a_cell_that_would_be_a_formula_is_defused(start: str) -> None:
     line = formats.CsvWriter().row(formats.credential(start + "x@example.test", "h.example.test", "P"))

@@ -112,6 +112,7 @@ def test_an_id_may_not_occur_twice() -> None:
         Keyring((key, key), key.id)
 
 
+@pytest.mark.asvs("11.2.2")
 def test_a_new_primary_wraps_and_the_old_one_still_opens(path: Path) -> None:
     keyring.create(path, old := ring())
     old_id, wrapped = old.wrap(DATA_KEY, CONTEXT)

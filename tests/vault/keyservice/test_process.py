@@ -175,6 +175,7 @@ def test_only_the_uids_on_the_list_are_answered(directory: Path) -> None:
             asyncio.run(LocalKeyService(directory / "keys.sock").check())
 
 
+@pytest.mark.asvs("13.3.2")
 @AS_ROOT
 def test_with_a_uid_of_its_own_neither_the_vault_nor_its_environment_reaches_the_keyring(
     directory: Path,

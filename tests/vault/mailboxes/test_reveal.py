@@ -12,6 +12,7 @@ from shared.ids import new_id
 from tests.vault.conftest import Vault
 
 
+@pytest.mark.asvs("14.2.2")
 async def test_the_password_is_shown_with_its_state_and_not_cached(vault: Vault) -> None:
     workspace = vault.workspace()
     mailbox_id = await workspace.mailbox("ada@example-a.test")
@@ -41,6 +42,7 @@ async def test_the_audit_row_says_who_what_and_why(vault: Vault) -> None:
     assert await workspace.decrypts() == {"reveal": 1}
 
 
+@pytest.mark.asvs("16.5.3")
 async def test_nothing_is_shown_when_the_audit_row_cannot_be_written(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +60,7 @@ async def test_nothing_is_shown_when_the_audit_row_cannot_be_written(
     assert await workspace.decrypts() == {"reveal": 1}
 
 
+@pytest.mark.asvs("16.3.2")
 @pytest.mark.parametrize(
     ("claims", "status", "code"),
     [

@@ -69,6 +69,7 @@ async def test_the_applied_version_is_current(vault: Vault) -> None:
     assert [(v["version"], v["state"]) for v in response.json()["verifiers"]] == [(1, "current")]
 
 
+@pytest.mark.asvs("1.3.11")
 @pytest.mark.parametrize(
     "address",
     [
