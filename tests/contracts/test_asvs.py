@@ -7,15 +7,16 @@ import pytest
 from tests import asvs
 
 LISTED = {each.id: each for each in asvs.requirements()}
+MARKS = asvs.marks()
 
 
 @pytest.mark.parametrize("requirement", [each.id for each in LISTED.values() if each.kept_by == "test"])
 def test_requirement_is_kept_by_a_test(requirement: str) -> None:
-    assert asvs.marks().get(requirement), f'no test is marked with @pytest.mark.asvs("{requirement}")'
+    assert MARKS.get(requirement), f'no test is marked with @pytest.mark.asvs("{requirement}")'
 
 
 def test_every_mark_is_of_a_requirement_that_is_claimed_so() -> None:
-    unknown = {mark: tests for mark, tests in asvs.marks().items() if LISTED[mark].kept_by != "test"}
+    unknown = {mark: tests for mark, tests in MARKS.items() if LISTED[mark].kept_by != "test"}
     assert unknown == {}
 
 
