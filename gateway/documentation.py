@@ -68,12 +68,24 @@ class Documentation:
                 self._documents[service] = await self._fetch(service, "/openapi.json")
             except ServiceDown as error:
                 down = error
-        self.declared = declarations(self._documents)
+        self.declared = self._declarations()
         if down is not None:
             raise down
         self.document = merge(self._table, self._documents, "/")
         self._loaded_at = self._monotonic()
         return dict(self._documents)
+
+    def _declarations(self) -> dict[tuple[str, str], Declaration]:
+        """A service declares its own routes only: what it says of another's is nobody's business."""
+        services: dict[tuple[str, str], str] = {
+            (route.method, route.path): route.service for route in self._table.routes
+        }
+        return {
+            key: declaration
+            for service, document in self._documents.items()
+            for key, declaration in declarations({service: document}).items()
+            if services.get(key) == service
+        }
 
     async def check(self) -> bool:
         """Whether table and services agree; False while a service cannot be asked."""

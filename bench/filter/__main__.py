@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ from bench.filter.corpora import Corpora, fetch
 from bench.filter.modsecurity import CoreRuleSet
 from gateway.filter import strict_json
 from gateway.filter.declared import Declaration, check_of
-from gateway.filter.score import of_user_agent, suspicious
+from gateway.filter.score import of_user_agent, signs, suspicious
 from tests.gateway import corpus
 
 AGENT = b"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+PIECES = (
+    "'", "(", "<a ", "<a", "..", "../", "union ", "select ", "from ", "or ", "{{", "{", "${", "#{", "`", "onx=", "<!--",
+    " ", "=", "a.", "java", "; ", "a(", "https://", "x or x=", "'or'", "/*", "*/", "\\", "%25", "&amp;", "1 or 1", "$(",
+    "; cat ", "data:", "document", "(select ", "%{", "/etc", " style", "where ",
+)  # fmt: skip
 IDENTIFIER = "ws_01a2062a9b0d7e12aae8abbc15bf5160"
 
 
@@ -92,7 +98,7 @@ def _cost(peers: dict[str, CoreRuleSet]) -> dict[str, dict[str, float]]:
         {"name": "Acme Ltd", "emails": ["a.b@example.co.uk"] * 6, "scopes": ["servers:read"] * 5, "n": 12}
     )
     odd = json.dumps([{"name": text} for text in corpus.free_text()[:40]])
-    worst = json.dumps({"name": "' or (select <a b='\\x41%41&amp;" * 250})
+    worst = _most_expensive()
 
     def get() -> None:
         of_user_agent(AGENT)
@@ -118,7 +124,7 @@ def _cost(peers: dict[str, CoreRuleSet]) -> dict[str, dict[str, float]]:
         "GET with ?limit=": get_with_query,
         f"POST, {len(clean)} bytes, clean": post(clean),
         f"POST, {len(odd)} bytes of odd free text": post(odd),
-        f"POST, {len(worst)} bytes made to cost": post(worst),
+        "worst string of 2,048 characters": lambda: signs(worst, free_text=False),
     }
     found = {name: {"filter": _microseconds(run)} for name, run in rows.items()}
     for peer, rules in peers.items():
@@ -130,6 +136,19 @@ def _cost(peers: dict[str, CoreRuleSet]) -> dict[str, dict[str, float]]:
             partial(rules.judge_post, odd.encode())
         )
     return found
+
+
+def _most_expensive() -> str:
+    """Of all strings that repeat two of PIECES, the one that takes longest."""
+
+    def seconds(text: str) -> float:
+        began = time.perf_counter()
+        signs(text, free_text=False)
+        return time.perf_counter() - began
+
+    strings = [((one + other) * 2048)[:2048] for one, other in product(PIECES, repeat=2)]
+    slowest = sorted(strings, key=seconds)[-20:]
+    return max(slowest, key=lambda text: min(seconds(text) for _ in range(5)))
 
 
 def _microseconds(run: Callable[[], object], seconds: float = 0.3) -> float:

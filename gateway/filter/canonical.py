@@ -11,7 +11,7 @@ import unicodedata
 from typing import Final
 from urllib.parse import unquote
 
-MAX_CHARACTERS: Final = 4096
+MAX_CHARACTERS: Final = 2048
 """No member that a service declares is longer; what is beyond is refused there."""
 PASSES: Final = 3
 _ESCAPE: Final = re.compile(r"\\u\{([0-9a-f]{1,6})\}|\\u([0-9a-f]{4})|\\x([0-9a-f]{2})", re.IGNORECASE)

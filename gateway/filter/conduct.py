@@ -31,6 +31,7 @@ POINTS: Final[dict[int, tuple[float, ThreatKind]]] = {
     431: (2.0, "malformed"),
 }
 CREDIT: Final = 0.5
+_EVERYDAY: Final = ("malformed", "failed_sign_in", "probing")
 _ACTIONS: Final[dict[Rung | None, ThreatAction]] = {
     None: "observed",
     Rung.OBSERVE: "observed",
@@ -94,7 +95,7 @@ class Conduct:
 
     def _count(self, trail: Trail, sender: str, kind: ThreatKind, points: float) -> None:
         higher = self._ladder.add(sender, points)
-        if higher is None and kind in ("malformed", "failed_sign_in", "probing") and points <= 1:
+        if higher is None and kind in _EVERYDAY:
             return  # everybody mistypes; it is told once it leads to something
         self._tell(trail, kind, _ACTIONS[higher])
 

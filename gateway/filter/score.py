@@ -15,7 +15,7 @@ from gateway.filter.canonical import canonical, without_comments, without_quotin
 from gateway.filter.signatures import CODE, SCANNERS, SIGNATURES, SQL
 
 THRESHOLD: Final = 5
-MAX_SCANNED: Final = 16 * 1024
+MAX_SCANNED: Final = 8 * 1024
 """Characters of one request; what is made to cost takes some milliseconds up to there."""
 _TEXT: Final = tuple(signature for signature in SIGNATURES if signature.text)
 _SHELL: Final = tuple(signature for signature in CODE if signature.name.startswith("shell."))

@@ -79,7 +79,7 @@ SQL: Final = (
     _sign(
         "sql.select",
         5,
-        r"\bselect\b.{1,100}\bfrom\b.{1,60}(?:\bwhere\b|\blimit\b|\border\sby\b|\bgroup\sby\b|--|#|;|\)|'|\"|$)",
+        r"\bselect\b.{1,80}\bfrom\b.{1,40}(?:\bwhere\b|\blimit\b|\border\sby\b|\bgroup\sby\b|--|#|;|\)|'|\"|$)",
         r"\(\s?select\b",
         r"\bselect\s(?:\*|count\(|@@|null|\d+\s?,|char\(|concat|user\(|version\()",
         r"\b(?:insert\sinto|delete\sfrom|drop\stable|update\s\w+\sset)\s?\S",
@@ -134,7 +134,7 @@ MARKUP: Final = (
         "xss.tag",
         5,
         r"<\s?(?:img|image|body|input|video|audio|source|form|button|link|style|table|td|div|details|textarea|select"
-        r"|template|a|br|p|b|title|xml|html|head|keygen|track|animate|set|\w{1,20})\b[^>]{0,200}[\s/\"'`]"
+        r"|template|a|br|p|b|title|xml|html|head|keygen|track|animate|set|\w{1,20})\b[^<>]{0,200}[\s/\"'`]"
         r"(?:src|href|data|action|formaction|style|background|dynsrc|lowsrc|xlink:href|srcdoc|poster|size|id|value"
         r"|datasrc|folder|type|rel)\s?=",
         r"<\s?(?:style|img|body|link|xml|html|br|title)\b",
@@ -173,8 +173,8 @@ MARKUP: Final = (
 )
 
 FILES: Final = (
-    _sign("path.up", 5, r"(?:\.{2,}[/\\]{1,3}){2}", r"\.\.;/", r"\.\.%(?:2f|5c|c0)", text=True),
-    _sign("path.up_once", 5, r"\.{2,}[/\\]", r"[/\\]\.{2,}$", r"^\.{2,}$"),
+    _sign("path.up", 5, r"(?:\.\.[/\\]{1,3}\.{0,2}){2}", r"\.\.;/", r"\.\.%(?:2f|5c|c0)", text=True),
+    _sign("path.up_once", 5, r"\.\.[/\\]", r"[/\\]\.\.$", r"^\.{2,}$"),
     _sign(
         "path.system_file",
         5,
@@ -255,10 +255,10 @@ CODE: Final = (
     _sign(
         "template.expression",
         5,
-        r"\{\{[^}]{0,100}(?:\d\s?\*\s?['\"]?\d|__|\bconfig\b|\bself\.|\brequest\.|\|\s?attr|lipsum|constructor)[^}]{0,100}\}\}",
-        r"[#$*@]\{[^}]{0,100}(?:\d\s?[*+]\s?\d|\w\()[^}]{0,100}\}",
+        r"\{\{[^{}]{0,100}(?:\d\s?\*\s?['\"]?\d|__|\bconfig\b|\bself\.|\brequest\.|\|\s?attr|lipsum|constructor)[^{}]{0,100}\}\}",
+        r"[#$*@]\{[^{}]{0,100}(?:\d\s?[*+]\s?\d|\w\()[^{}]{0,100}\}",
         r"<%[=@!]?[^%]{1,100}%>",
-        r"%\{[^}]{0,60}[(@#]",
+        r"%\{[^{}]{0,60}[(@#]",
         text=True,
     ),
     _sign(

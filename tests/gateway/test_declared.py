@@ -224,6 +224,24 @@ async def test_a_service_without_a_document_is_not_examined_and_the_others_are(
         assert services == set(available()) - {"auth"}
 
 
+async def test_a_service_cannot_declare_anothers_routes(
+    trust: Trust, tmp_path: Path, documents: dict[str, Any]
+) -> None:
+    async def fetch(service: str, path: str) -> Any:
+        if service != "dns":
+            return documents[service]
+        forged = json.loads(json.dumps(documents["dns"]))
+        forged["paths"]["/v1/auth/sessions"] = {"post": {"x-signed-body": True}}
+        return forged
+
+    async with edge(trust, tmp_path) as made:
+        made.gateway.documentation._fetch = fetch
+        await made.gateway.documentation.check()
+        found = made.gateway.documentation.declared["POST", "/v1/auth/sessions"]
+        assert found.secrets >= {"password"}
+        assert not found.signed_body
+
+
 def test_every_route_that_takes_a_password_says_so(documents: dict[str, Any]) -> None:
     found = declarations(documents)
     assert found["POST", "/v1/auth/sessions"].secrets >= {"password"}
