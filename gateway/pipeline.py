@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.types import Receive, Scope, Send
 
@@ -99,7 +99,7 @@ class Pipeline:
         by_name = dict(headers)
         credential = by_name.get(b"authorization")
         try:
-            match = self._route(scope, headers)
+            match = self._route(scope, headers, by_name)
             route = trail.route = match.route
             principal = trail.principal = await self._caller(route, credential, trail)
         except DomainError:
@@ -131,8 +131,15 @@ class Pipeline:
             raise _refusal(decision, route)
         return role
 
-    def _route(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Match:
+    def _route(
+        self, scope: Scope, headers: list[tuple[bytes, bytes]], by_name: Mapping[bytes, bytes]
+    ) -> Match:
         raw_path: bytes = scope["raw_path"]
+        if (
+            by_name.get(b"sec-fetch-site") == b"cross-site"
+            and (scope["method"], raw_path) not in self.table.linked
+        ):
+            raise BadRequest(request_filter.CROSS_SITE)
         refused = request_filter.check(
             raw_path, scope["query_string"], headers, self._settings.max_body_bytes
         )

@@ -37,6 +37,7 @@ class Route(BaseModel):
     cost: Annotated[int, Field(ge=1, le=100)] = 1
     stream: bool = False
     cookie: str | None = None
+    linked: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Route:
@@ -75,6 +76,7 @@ class RouteTable:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
+        self.linked = frozenset((route.method, route.path.encode()) for route in self.routes if route.linked)
         self._root = _Node()
         for route in self.routes:
             self._insert(route)

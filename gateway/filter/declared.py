@@ -76,7 +76,8 @@ class Declaration:
                 raise NotFound()
 
     def check_query(self, query: bytes) -> dict[str, str]:
-        """The values given, by name. `query` has passed the protocol's checks: each name once, escapes well-formed."""
+        """The values given that may be looked at, by name. `query` has passed the protocol's checks: escapes are
+        well-formed and each name is there once."""
         values: dict[str, str] = {}
         for part in query.split(b"&"):
             raw_name, _, raw_value = part.partition(b"=")
@@ -94,7 +95,7 @@ class Declaration:
                     next_action="See /v1/docs for the parameter's kind and limits.",
                 )  # fmt: skip
             values[name] = value
-        return values
+        return {name: value for name, value in values.items() if not _SECRET_NAME.search(name)}
 
     def check_headers(self, headers: Mapping[bytes, bytes]) -> None:
         for name, matches in self.headers:

@@ -38,6 +38,11 @@ class Refused:
     detail: str
 
 
+CROSS_SITE: Final = Refused(403, "cross_site", "This API does not answer pages of other sites.")
+"""For what a page elsewhere made somebody's browser send (W3C Fetch Metadata, resource isolation). There is no use for
+that, and what it asks for must not count against the one whose browser it was. Links in mails are the exception."""
+
+
 def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Refused | None:
     """None when the request may go on. Nothing is decoded or repaired here."""
     refused = _check_headers(headers, max_body)
@@ -73,10 +78,6 @@ def _check_headers(headers: Headers, max_body: int) -> Refused | None:
             return Refused(413, "too_large", f"A body may have {max_body} bytes.")
         if name == b"content-encoding" and value.lower() != b"identity":
             return Refused(415, "content_encoding", "Send the body as it is, not compressed.")
-        if name == b"sec-fetch-site" and value == b"cross-site":
-            # A page elsewhere made somebody's browser send this. There is no use for that, and what it asks for
-            # must not count against the one whose browser it was (W3C Fetch Metadata, resource isolation).
-            return Refused(403, "cross_site", "This API does not answer pages of other sites.")
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         return Refused(431, "headers_too_large", "Send fewer and shorter headers.")
     if b"content-length" in seen and b"transfer-encoding" in seen:
