@@ -86,6 +86,25 @@ async def test_a_confirmation_that_was_replaced_is_dropped(auth: Stage) -> None:
     assert sum(mail.to == "replaced@people.test" for mail in auth.mail.mails) == 1
 
 
+async def test_a_token_is_in_the_mail_and_in_no_table(auth: Stage) -> None:
+    """Rows hold ids; what opens something is made when the mail is sent."""
+    await sign_up(auth, "rest@people.test")
+    await auth.send_mail()
+    token = auth.link_token("rest@people.test")
+    kept = []
+    async with auth.worker.database.transaction() as session:
+        for table, shown in (
+            ("notification", "t::text"),
+            ("outbox", "convert_from(body, 'UTF8')"),
+            ("signup", "t::text"),
+        ):
+            rows = await session.execute(text(f"select {shown} from {table} t"))  # noqa: S608 (constants above)
+            kept += rows.scalars()
+    assert any("rest@people.test" in row for row in kept)
+    parts = token.split(".")
+    assert not any(part in row for row in kept for part in (token, parts[1], parts[2]))
+
+
 async def test_settled_mails_are_forgotten_after_three_months_and_waiting_ones_are_not(auth: Stage) -> None:
     await sign_up(auth, "old@people.test")
     await auth.send_mail()
