@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down clean status test check fmt bench-gateway bench-filter bench-revocation
+.PHONY: help setup demo up down clean status test check mutation fmt bench-gateway bench-filter bench-revocation
 PYTHON := var/venv/bin/python
 
 help: ## Show this list
@@ -30,6 +30,9 @@ test: setup ## Everything: checks first, then unit, integration, contract, isola
 
 check: setup ## Only the fast checks: lint, types, import contracts, migrations, locks
 	@scripts/check
+
+mutation: setup ## Take away each protection in turn; the isolation matrix must notice each time
+	@SC_MUTANTS=all SC_MUTATION_REPORT=var/mutation.json $(PYTHON) -m pytest -q --show-capture=no tests/isolation/test_mutation.py
 
 fmt: ## Format the code
 	@var/venv/bin/ruff format . && var/venv/bin/ruff check --fix .

@@ -205,10 +205,13 @@ def decode(
     if binding is None:
         raise Permanent(f"nothing handles {envelope.type}")
     try:
-        return binding, envelope, binding.event.model_validate(envelope.data)
+        event = binding.event.model_validate(envelope.data)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors()[:5])
         raise Permanent(f"the payload does not fit {envelope.type}: {fields}") from error
+    if getattr(event, "workspace_id", envelope.workspaceid) != envelope.workspaceid:
+        raise Permanent("the workspace inside is not the envelope's")
+    return binding, envelope, event
 
 
 def database_lost(error: BaseException) -> bool:

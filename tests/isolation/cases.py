@@ -22,6 +22,10 @@ class Case:
         return f"{self.method} {self.path}"
 
     @property
+    def route(self) -> tuple[str, str]:
+        return self.method, self.path
+
+    @property
     def parameters(self) -> list[str]:
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 

@@ -253,7 +253,7 @@ def _begun(models: Any, job: Any) -> Any:
         workspace_id=job.workspace_id,
         server_id=job.server_id,
         subject_id=job.subject_id,
-        step="reserve_address",
+        step="reserve_addresses",
         outcome="started",
         attempt=1,
         generation=job.generation,

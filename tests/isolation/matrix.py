@@ -21,7 +21,7 @@ from shared.web.access import AccessRule, RequiresPermission, SignedIn
 from shared.web.problems import not_found
 from tests.isolation import bodies, people
 from tests.isolation.caller import Answer
-from tests.isolation.cases import Case
+from tests.isolation.cases import TABLE, Case
 from tests.isolation.cast import MEMBER_OF_BOTH, OF_B, PRINCIPALS, Cast, cast
 from tests.isolation.expectations import Expectation
 from tests.isolation.factories import FACTORIES, PREFIXES
@@ -91,6 +91,18 @@ async def check_second_wall(stage: Stage, case: Case, expected: Expectation) -> 
     row.wrong += [f"B has now {line}" for line in set(after.rows) - set(before.rows)]
     row.wrong += [f"B had {line}" for line in set(before.rows) - set(after.rows)]
     return row.wrong
+
+
+async def check_second_check(stage: Stage, case: Case, expected: Expectation) -> list[str]:
+    """The service itself, should the gateway ever let somebody through: all permissions but the one are not enough."""
+    a = (await cast(stage.world, expected.scope)).a
+    made = await make(stage.world, case, a)
+    body = await body_of(stage.world, case, a, made)
+    needed = next(route.permission for route in TABLE.routes if (route.method, route.path) == case.route)
+    others = TABLE.permissions_of("owner") - {needed or ""}
+    path = case.at(a.workspace_id, made.id if made else None)
+    answer = await stage.world.ask(case.service, case.method, path, a, body, permissions=others)
+    return [] if answer.status == 403 else [f"without {needed}: {answer.status}, expected 403"]
 
 
 def _strangers_to_b() -> list[str]:
@@ -227,8 +239,13 @@ def comparable(body: bytes) -> bytes:
     return bodies.REQUEST_ID.sub(b"", body)
 
 
-def _secrets(theirs: Holdings, ours: Holdings, said: str) -> frozenset[str]:
+async def secrets_of(row: Row, said: str) -> frozenset[str]:
     """What only B has and what the caller did not say himself."""
+    theirs, ours = await row.world.holdings(row.cast.b), await row.world.holdings(row.cast.a)
+    return _secrets(theirs, ours, said)
+
+
+def _secrets(theirs: Holdings, ours: Holdings, said: str) -> frozenset[str]:
     return frozenset(word for word in theirs.words() - ours.words() if word not in said)
 
 

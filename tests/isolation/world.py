@@ -64,6 +64,8 @@ class World:
     a: Customer
     b: Customer
     directory: Path
+    owner_urls: dict[str, str]
+    """service → URL of the role that owns its tables."""
     _tables: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """service → (table, its column that names the workspace)."""
 
@@ -143,9 +145,10 @@ async def world(service_database: ServiceDatabases, trust: Trust, directory: Pat
     async with key_service(directory / "keys.sock"):
         for name in databases:
             apps[name] = app_of(name, trust, directory, databases[name])
+        owner_urls = {name: database.owner_url for name, database in databases.items()}
         workers = {name: Database(database.worker_url) for name, database in databases.items()}
         try:
-            made = World(trust, apps, workers, customer("A"), customer("B"), directory)
+            made = World(trust, apps, workers, customer("A"), customer("B"), directory, owner_urls)
             await _admit(made)
             yield made
         finally:

@@ -33,6 +33,6 @@ async def _set(context: HandlerContext, zone_id: str, workspace_id: str, name: s
         .on_conflict_do_update(
             index_elements=[ProvenZone.zone_id],
             set_={"proven": proven, "version": version, "name": name},
-            where=ProvenZone.version <= version,
+            where=(ProvenZone.version <= version) & (ProvenZone.workspace_id == workspace_id),
         )
     )

@@ -16,7 +16,9 @@ STATE_OF = {"clean": "clean", "listed": "burned", "unknown": "checking"}
 async def on_address_checked(context: HandlerContext, event: AddressChecked) -> None:
     """The verdict decides about an address in question; of one in use only the listings are kept."""
     row = await context.session.scalar(
-        select(Address, idle_limit()).where(Address.id == event.address_id).with_for_update()
+        select(Address, idle_limit())
+        .where(Address.id == event.address_id, Address.workspace_id == event.workspace_id)
+        .with_for_update()
     )
     version = context.envelope.aggregateversion
     if row is None or (row.state != "checking" and version < row.checked_version):
@@ -34,7 +36,9 @@ async def on_address_checked(context: HandlerContext, event: AddressChecked) -> 
 async def on_nameset_verified(context: HandlerContext, event: NamesetVerified) -> None:
     """What is true in DNS for one published set. Older sets, and older news of the same set, change nothing."""
     server = await context.session.scalar(
-        select(Server, idle_limit()).where(Server.id == event.server_id).with_for_update()
+        select(Server, idle_limit())
+        .where(Server.id == event.server_id, Server.workspace_id == event.workspace_id)
+        .with_for_update()
     )
     version = context.envelope.aggregateversion
     if server is None or (event.generation, version) < (

@@ -20,13 +20,15 @@ async def on_address_reserved(context: HandlerContext, event: AddressReserved) -
 async def on_server_ready(context: HandlerContext, event: ServerReady) -> None:
     resources: Resources = context.resources
     addresses = [str(ip_address(event.ipv4)), str(ip_address(event.ipv6))]
-    await Repository(context.session).make_live(event.server_id, addresses, resources.clock.now())
+    await Repository(context.session).make_live(
+        event.workspace_id, event.server_id, addresses, resources.clock.now()
+    )
 
 
 async def on_address_released(context: HandlerContext, event: AddressReleased) -> None:
     """It may come before the reservation does: then it stays as a released address."""
     rows = Repository(context.session)
-    if await rows.has_ended(event.server_id):
+    if await rows.has_ended(event.workspace_id, event.server_id):
         return
     address = ip_address(event.address)
     await rows.add_address(
@@ -38,11 +40,11 @@ async def on_address_released(context: HandlerContext, event: AddressReleased) -
         attempt=0,
         state="released",
     )
-    await rows.release(event.address_id)
+    await rows.release(event.workspace_id, event.address_id)
 
 
 async def on_server_deleted(context: HandlerContext, event: ServerDeleted) -> None:
-    await Repository(context.session).end_server(event.server_id, event.workspace_id)
+    await Repository(context.session).end_server(event.workspace_id, event.server_id)
 
 
 async def on_workspace_deleted(context: HandlerContext, event: WorkspaceDeleted) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,8 +27,9 @@ class Repository:
         statement = insert(Address).values(**values).on_conflict_do_nothing().returning(Address.id)
         return (await self._session.execute(statement)).first() is not None
 
-    async def has_ended(self, server_id: str) -> bool:
-        return await self._session.get(EndedServer, server_id) is not None
+    async def has_ended(self, workspace_id: str, server_id: str) -> bool:
+        row = await self._session.get(EndedServer, server_id)
+        return row is not None and row.workspace_id == workspace_id
 
     async def next_version(self, address_id: str) -> int:
         """The version of the fact about to be published."""
@@ -55,9 +56,11 @@ class Repository:
         )
         await self._session.flush()
 
-    async def make_live(self, server_id: str, addresses: Sequence[str], at: datetime) -> None:
+    async def make_live(
+        self, workspace_id: str, server_id: str, addresses: Sequence[str], at: datetime
+    ) -> None:
         """The server's addresses in use are watched from now on; its other ones are not."""
-        for_server = Address.server_id == server_id
+        for_server = and_(Address.workspace_id == workspace_id, Address.server_id == server_id)
         await self._session.execute(
             update(Address)
             .where(for_server, Address.address.in_(addresses), Address.state == "candidate")
@@ -67,17 +70,21 @@ class Repository:
             update(Address).where(for_server, Address.state == "candidate").values(next_check_at=None)
         )
 
-    async def release(self, address_id: str) -> None:
+    async def release(self, workspace_id: str, address_id: str) -> None:
         await self._session.execute(
-            update(Address).where(Address.id == address_id).values(state="released", next_check_at=None)
+            update(Address)
+            .where(Address.id == address_id, Address.workspace_id == workspace_id)
+            .values(state="released", next_check_at=None)
         )
 
-    async def end_server(self, server_id: str, workspace_id: str) -> None:
+    async def end_server(self, workspace_id: str, server_id: str) -> None:
         """Forgets the server's addresses with their checks and listings."""
         await self._session.execute(
             insert(EndedServer).values(id=server_id, workspace_id=workspace_id).on_conflict_do_nothing()
         )
-        await self._session.execute(delete(Address).where(Address.server_id == server_id))
+        await self._session.execute(
+            delete(Address).where(Address.workspace_id == workspace_id, Address.server_id == server_id)
+        )
 
     async def end_workspace(self, workspace_id: str) -> None:
         for model in (Address, EndedServer):

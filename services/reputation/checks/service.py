@@ -21,6 +21,7 @@ from services.reputation.checks.schemas import (
 )
 from services.reputation.models import Address, Check, ListingRow
 from shared.bus import outbox
+from shared.bus.errors import Permanent
 from shared.clock import Clock
 from shared.contracts.provisioner_events import AddressReserved
 from shared.contracts.reputation_events import AddressChecked, AddressCleared, AddressListed, Listing
@@ -63,7 +64,7 @@ class Checks:
 
     async def reserved(self, event: AddressReserved, checker: Checker) -> None:
         """Checks a fresh address and says what was found. A released one, or one of an ended server, is left alone."""
-        if await self._rows.has_ended(event.server_id):
+        if await self._rows.has_ended(event.workspace_id, event.server_id):
             return
         added = await self._rows.add_address(
             id=event.address_id,
@@ -77,6 +78,8 @@ class Checks:
         address = await self._rows.locked(event.address_id)
         if address is None or (not added and address.state != "candidate"):
             return
+        if address.workspace_id != event.workspace_id:
+            raise Permanent(f"{event.address_id} belongs to another workspace")
         await self.record_candidate(address, await checker.check(address.address))
 
     async def record_candidate(self, address: Address, results: Sequence[ListResult]) -> None:

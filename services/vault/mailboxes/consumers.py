@@ -10,7 +10,7 @@ from shared.contracts.provisioner_events import MailboxCredentialApplied, Mailbo
 
 async def on_credential_applied(context: HandlerContext, event: MailboxCredentialApplied) -> None:
     resources: Resources = context.resources
-    await resources.mailboxes.applied(context.session, event.mailbox_id, event.version)
+    await resources.mailboxes.applied(context.session, event.workspace_id, event.mailbox_id, event.version)
 
 
 async def on_mailbox_removed(context: HandlerContext, event: MailboxRemoved) -> None:

@@ -109,11 +109,11 @@ class Mailboxes:
             changed_at=secret.created_at,
         )
 
-    async def applied(self, session: AsyncSession, mailbox_id: str, version: int) -> bool:
+    async def applied(self, session: AsyncSession, workspace_id: str, mailbox_id: str, version: int) -> bool:
         """The host accepts this version: pending becomes current, older ones go. False when it is not pending."""
         stored = await secret_rows.all_versions(session, OWNER_KIND, mailbox_id, FIELD)
         pending = next((row for row in stored if row.version == version and row.state == "pending"), None)
-        if pending is None:
+        if pending is None or pending.workspace_id != workspace_id:
             return False
         await secret_rows.delete_older(session, OWNER_KIND, mailbox_id, FIELD, than=version)
         pending.state = "current"

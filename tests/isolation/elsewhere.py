@@ -1,0 +1,187 @@
+"""Ids that travel outside of the path: in bodies, filters, cursors, keys, event numbers and one-time links.
+
+For each of them the owner of A, who may do everything at home, sends what belongs to B.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from shared.ids import new_id
+from tests.isolation import bodies, factories, people
+from tests.isolation.cases import TABLE, Case
+from tests.isolation.cast import cast
+from tests.isolation.expectations import Expectation
+from tests.isolation.matrix import Row, body_of, comparable, make, secrets_of
+from tests.isolation.stage import Stage
+from tests.isolation.world import Customer, Factory, Made, World
+
+_W = "/v1/workspaces/{workspace_id}"
+OURS, THEIRS = "owner of A", "owner of B"
+
+
+async def _audit_row(world: World, one: Customer) -> Made:
+    row = people.models("auth").AuditLog(
+        id=new_id("aud"), workspace_id=one.workspace_id, service="dns", sequence=random.randbelow(10**9),
+        at=datetime.now(UTC), actor_kind="user", actor_id=one.account_id, action="dns.zone.registered",
+        target=new_id("zon"), outcome="ok", data={}, row_hash=random.token_hex(32),
+    )  # fmt: skip
+    await world.add("auth", row)
+    return Made(row.target)
+
+
+async def _provider_token(world: World, one: Customer) -> Made:
+    row = people.models("vault").ProviderToken(
+        id=new_id("ptk"), workspace_id=one.workspace_id, provider="cloudflare", label=random.token_hex(6),
+        created_by=one.account_id, created_at=datetime.now(UTC),
+    )  # fmt: skip
+    await world.add("vault", row)
+    return Made(row.id)
+
+
+async def _threat(world: World, one: Customer) -> Made:
+    now = datetime.now(UTC)
+    row = people.models("auth").Threat(
+        id=new_id("thr"), workspace_id=one.workspace_id, kind="signature", action="observed",
+        source=f"198.51.100.{random.randbelow(250)}", signatures=[random.token_hex(6)], count=1, first_at=now,
+        last_at=now,
+    )  # fmt: skip
+    await world.add("auth", row)
+    return Made(row.id)
+
+
+async def _plan(world: World, one: Customer) -> Made:
+    return Made((await factories.zone(world, one)).extra["plan_id"])
+
+
+async def _export_link(world: World, one: Customer) -> Made:
+    return Made((await factories.export(world, one)).extra["token"])
+
+
+LISTED: dict[str, Factory] = {
+    f"GET {_W}/members": factories.member,
+    f"GET {_W}/invitations": factories.invitation,
+    f"GET {_W}/api-keys": factories.api_key,
+    f"GET {_W}/audit": _audit_row,
+    f"GET {_W}/threats": _threat,
+    f"GET {_W}/provider-tokens": _provider_token,
+    f"GET {_W}/subscriptions": factories.subscription,
+    f"GET {_W}/servers": factories.server,
+    f"GET {_W}/domains": factories.domain,
+    f"GET {_W}/mailboxes": factories.mailbox,
+    f"GET {_W}/zones": factories.zone,
+}
+"""What a list of a workspace lists."""
+
+FILTERS: dict[str, tuple[str, ...]] = {f"GET {_W}/audit": ("target",)}
+"""Query parameters that hold an id of what is listed."""
+
+LINKS: dict[str, tuple[str, Factory]] = {
+    f"POST {_W}/exports/{{export_id}}/download": ("token", _export_link),
+    f"POST {_W}/zones/{{zone_id}}/plan/apply": ("plan_id", _plan),
+}
+"""Members of bodies that open something once: a link's token, a plan that was shown."""
+
+
+async def check_elsewhere(stage: Stage, case: Case, expected: Expectation) -> list[str]:
+    row = Row(stage, case, expected, await cast(stage.world, expected.scope))
+    await stage.learn()
+    if case.name in LISTED:
+        await _lists(row)
+    if case.name in bodies.BODIES:
+        await _workspace_in_body(row)
+    if case.name in bodies.IDS_IN_BODIES or case.name in LINKS:
+        await _ids_in_body(row)
+    if any(route.idempotency for route in TABLE.routes if f"{route.method} {route.path}" == case.name):
+        await _idempotency_key(row)
+    if case.path.endswith("/events"):
+        await _event_id(row)
+    return row.wrong
+
+
+async def _lists(row: Row) -> None:
+    """A list, a filter for B's things, and the place in B's list."""
+    a, b = row.cast.a, row.cast.b
+    for _ in range(2):
+        theirs = await LISTED[row.case.name](row.world, b)
+    page = await row.ask(THEIRS, row.case.at(b.workspace_id, None) + "?limit=1")
+    cursor = json.loads(page.body)["next_cursor"]
+    queries = ["", f"?cursor={quote(cursor)}", f"?limit=1&cursor={quote(cursor)}"]
+    queries += [f"?{name}={theirs.id}" for name in FILTERS.get(row.case.name, ())]
+    hidden = await secrets_of(row, "")
+    for query in queries:
+        answer = await row.ask(OURS, row.case.at(a.workspace_id, None) + query)
+        told = [word for word in hidden if word.encode() in answer.body]
+        if answer.status != 200 or told:
+            row.note(OURS, query or "the list", answer, f"200 and nothing of B's {told[:1]}")
+
+
+async def _own_request(row: Row) -> tuple[str, Any]:
+    made = await make(row.world, row.case, row.cast.a)
+    body = await body_of(row.world, row.case, row.cast.a, made)
+    return row.case.at(row.cast.a.workspace_id, made.id if made else None), body
+
+
+async def _workspace_in_body(row: Row) -> None:
+    """A member that no body has: whose the thing is, is never the caller's to say."""
+    path, body = await _own_request(row)
+    if not isinstance(body, dict) or not row.case.of_workspace:
+        return
+    before = await row.world.holdings(row.cast.b)
+    answer = await row.ask(OURS, path, {**body, "workspace_id": row.cast.b.workspace_id})
+    if answer.status != 422:
+        row.note(OURS, "workspace_id in the body", answer, "422")
+    if await row.world.holdings(row.cast.b) != before:
+        row.wrong.append("a workspace_id in the body changed what B has")
+
+
+async def _ids_in_body(row: Row) -> None:
+    members = dict(bodies.IDS_IN_BODIES.get(row.case.name, {}))
+    if row.case.name in LINKS:
+        name, factory = LINKS[row.case.name]
+        members[name] = (factory, False)
+    for name, (factory, many) in members.items():
+        foreign = (await factory(row.world, row.cast.b)).id
+        unknown = new_id(foreign.split("_")[0]) if foreign[3:4] == "_" else random.token_urlsafe(32)
+        before, seen = await row.world.holdings(row.cast.b), []
+        for identifier in (foreign, unknown):
+            path, body = await _own_request(row)
+            answer = await row.ask(OURS, path, {**body, name: [identifier] if many else identifier})
+            seen.append((answer.status, comparable(answer.body.replace(identifier.encode(), b"ID"))))
+            if answer.status < 400:
+                row.note(OURS, f"{name} of B's", answer, "a refusal")
+        if seen[0] != seen[1]:
+            row.wrong.append(f"{name}: B's and an unknown one are told apart: {seen}")
+        if await row.world.holdings(row.cast.b) != before:
+            row.wrong.append(f"{name} of B's changed what B has")
+
+
+async def _idempotency_key(row: Row) -> None:
+    """The same key at two customers: each has its own answer."""
+    key = new_id("req")
+    theirs = await make(row.world, row.case, row.cast.b)
+    body = await body_of(row.world, row.case, row.cast.b, theirs)
+    path = row.case.at(row.cast.b.workspace_id, theirs.id if theirs else None)
+    await row.ask(THEIRS, path, body, **{"Idempotency-Key": key})
+    ours, said = await _own_request(row)
+    answer = await row.ask(OURS, ours, said, **{"Idempotency-Key": key})
+    told = [word for word in await secrets_of(row, str(said)) if word.encode() in answer.body]
+    if answer.status != row.expected.status["owner"] or told:
+        row.note(OURS, "B's Idempotency-Key", answer, f"an answer of its own, without {told[:1]}")
+
+
+async def _event_id(row: Row) -> None:
+    """The number of an event of B's is a place in A's own stream, and shows nothing of B's."""
+    theirs = await make(row.world, row.case, row.cast.b)
+    stream = await row.ask(THEIRS, row.case.at(row.cast.b.workspace_id, theirs.id if theirs else None))
+    number = next(line[4:] for line in stream.body.decode().splitlines() if line.startswith("id: "))
+    path, _ = await _own_request(row)
+    for said in ("0", str(int(number) - 1)):
+        answer = await row.ask(OURS, path, None, **{"Last-Event-ID": said})
+        told = [word for word in await secrets_of(row, "") if word.encode() in answer.body]
+        if answer.status != 200 or told:
+            row.note(OURS, f"Last-Event-ID {said}", answer, f"200 and nothing of B's {told[:1]}")

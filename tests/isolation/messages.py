@@ -1,0 +1,178 @@
+"""Messages that name A's workspace and carry ids of B's things, for every handler that finds rows by an id.
+
+Workers see all rows, so here the handlers' own conditions are the wall.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from shared.bus.binding import Binding
+from shared.bus.errors import Permanent
+from shared.bus.testing import RecordingBus, envelope_for
+from shared.clock import SystemClock
+from shared.ids import new_id
+from tests.isolation import factories, people
+from tests.isolation.services import available
+from tests.isolation.world import Customer, World
+
+Fields = dict[str, Any]
+Builder = Callable[[World, Customer], Awaitable[Fields]]
+
+
+async def _cloud_address(made: World, b: Customer) -> Fields:
+    server = await factories.server(made, b)
+    tables = people.models("provisioner")
+    resource, address = new_id("res"), new_id("adr")
+    await made.add(
+        "provisioner",
+        tables.CloudResource(
+            id=resource, workspace_id=b.workspace_id, server_id=server.id, kind="ip", slot="v4", zone="fr-par-1",
+            attempt=1, request={}, state="bound", intent_at=datetime.now(UTC),
+        ),
+        tables.Address(
+            id=address, workspace_id=b.workspace_id, server_id=server.id, resource_id=resource, family=4,
+            attempt=1, address="198.51.100.9", state="checking",
+        ),
+    )  # fmt: skip
+    return {"server_id": server.id, "address_id": address, "address": "198.51.100.9", "verdict": "listed"}
+
+
+async def _names(made: World, b: Customer) -> Fields:
+    server = await factories.server(made, b)
+    return {"server_id": server.id, "generation": 9, "forward": True, "reverse": True}
+
+
+async def _zone(made: World, b: Customer) -> Fields:
+    row = people.models("provisioner").ProvenZone(
+        zone_id=new_id("zon"),
+        workspace_id=b.workspace_id,
+        name=f"{new_id('zon')[4:]}.test",
+        proven=False,
+        version=0,
+    )
+    await made.add("provisioner", row)
+    return {"zone_id": row.zone_id, "name": row.name}
+
+
+async def _proven_zone(made: World, b: Customer) -> Fields:
+    fields = await _zone(made, b)
+    async with made.databases["provisioner"].transaction() as session:
+        row = await session.get_one(people.models("provisioner").ProvenZone, fields["zone_id"])
+        row.proven = True
+    return fields
+
+
+async def _desired(made: World, b: Customer) -> Fields:
+    server = await factories.named_server(made, b)
+    return {
+        "server_id": server.id, "generation": 9, "hostname": f"s{server.id[-8:]}.mx.sendchief.test",
+        "ipv4": "198.51.100.9", "ipv6": None, "withdrawn": True,
+    }  # fmt: skip
+
+
+async def _watched(made: World, b: Customer) -> Fields:
+    server_id, address_id = new_id("srv"), new_id("adr")
+    row = people.models("reputation").Address(
+        id=address_id, workspace_id=b.workspace_id, server_id=server_id, address="198.51.100.9", family=4,
+        attempt=1, state="candidate",
+    )  # fmt: skip
+    await made.add("reputation", row)
+    return {
+        "server_id": server_id, "address_id": address_id, "address": "198.51.100.9", "family": 4, "attempt": 1,
+        "hostname": "s1.mx.sendchief.test", "ipv4": "198.51.100.9", "ipv6": "2001:db8:5c::9", "zone": "fr-par-1",
+    }  # fmt: skip
+
+
+async def _secret(made: World, b: Customer) -> Fields:
+    mailbox = await factories.secret_mailbox(made, b)
+    secrets = people.models("vault").Secret
+    async with made.databases["vault"].transaction() as session:
+        for row in await session.scalars(secrets.__table__.select().where(secrets.owner_id == mailbox.id)):
+            stored = await session.get_one(secrets, row)
+            stored.state, version = "pending", stored.version
+    held = people.models("vault").Mailbox
+    async with made.databases["vault"].transaction() as session:
+        server_id = (await session.get_one(held, mailbox.id)).server_id
+    return {
+        "mailbox_id": mailbox.id, "version": version, "server_id": server_id, "hostname": "s1.mx.sendchief.test",
+        "ipv4": "198.51.100.9", "ipv6": "2001:db8:5c::9", "zone": "fr-par-1",
+    }  # fmt: skip
+
+
+MESSAGES: dict[tuple[str, str], Builder] = {
+    ("provisioner", "reputation.address.checked.v1"): _cloud_address,
+    ("provisioner", "dns.nameset.verified.v1"): _names,
+    ("provisioner", "dns.zone.proven.v1"): _zone,
+    ("provisioner", "dns.zone.removed.v1"): _proven_zone,
+    ("dns", "provisioner.server.dns_desired.v1"): _desired,
+    ("reputation", "provisioner.address.reserved.v1"): _watched,
+    ("reputation", "provisioner.address.released.v1"): _watched,
+    ("reputation", "provisioner.server.ready.v1"): _watched,
+    ("reputation", "provisioner.server.deleted.v1"): _watched,
+    ("vault", "provisioner.mailbox.credential_applied.v1"): _secret,
+    ("vault", "provisioner.mailbox.removed.v1"): _secret,
+    ("vault", "provisioner.server.ready.v1"): _secret,
+    ("vault", "provisioner.server.deleted.v1"): _secret,
+    ("provisioner", "auth.workspace.deletion_requested.v1"): _names,
+    ("provisioner", "auth.workspace.deleted.v1"): _zone,
+    ("dns", "auth.workspace.deletion_requested.v1"): _desired,
+    ("dns", "auth.workspace.deleted.v1"): _desired,
+    ("reputation", "auth.workspace.deleted.v1"): _watched,
+    ("vault", "auth.workspace.deleted.v1"): _secret,
+}
+ADDS_ONLY = frozenset({"auth"})
+"""Auth writes what it hears under the workspace of the message: logs, receipts, mails. It changes no row by an id."""
+
+BINDINGS: list[Binding] = [
+    binding
+    for service in available()
+    for binding in importlib.import_module(f"services.{service}.bindings").BINDINGS
+]
+BY_ID = [binding for binding in BINDINGS if binding.service not in ADDS_ONLY]
+
+
+class _NoLists:
+    async def check(self, address: str) -> list[Any]:
+        return []
+
+
+def _bus(made: World, service: str) -> RecordingBus:
+    bindings = importlib.import_module(f"services.{service}.bindings").BINDINGS
+    rules = SimpleNamespace(special_use_names=(), platform_zone="sendchief.test", refused_networks=())
+    resources: Any = SimpleNamespace(
+        clock=SystemClock(), rules=rules, checker=_NoLists(), pace=SimpleNamespace(unknown_retry=1.0)
+    )
+    if service == "vault":
+        resources = made.apps["vault"].state.resources
+    return RecordingBus(made.databases[service], bindings, resources)
+
+
+async def _deliver(made: World, binding: Binding, fields: Fields, workspace_id: str) -> None:
+    event = binding.event.model_validate({**fields, "workspace_id": workspace_id})
+    await _bus(made, binding.service).deliver(event, envelope=envelope_for(event, aggregate_version=9))
+
+
+async def check(made: World, binding: Binding) -> list[str]:
+    """What is wrong. The message is also delivered with the right workspace, to show that it can do something."""
+    builder = MESSAGES.get((binding.service, binding.event.type))
+    if builder is None:
+        return [f"{binding.queue} takes {binding.event.type}: say in MESSAGES how to make what it is about"]
+    a, b = factories.customer("A"), factories.customer("B")
+    for one in (a, b):
+        await factories.admit(made, one)
+    fields = await builder(made, b)
+    before = await made.holdings(b)
+    with contextlib.suppress(Permanent):  # parked: seen by an operator
+        await _deliver(made, binding, fields, a.workspace_id)
+    if await made.holdings(b) != before:
+        return ["a message of another workspace changed what B has"]
+    await _deliver(made, binding, fields, b.workspace_id)
+    if await made.holdings(b) == before:
+        return ["this message does nothing at all, so the row shows nothing"]
+    return []
