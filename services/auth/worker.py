@@ -12,7 +12,6 @@ from services.auth.mail_links import MailLinkSigner
 from services.auth.notifications.service import forget_settled, send_due
 from services.auth.providers.resend import ResendMailer
 from services.auth.settings import WorkerSettings
-from services.auth.threats.service import forget_old
 from services.auth.wiring import WorkerResources
 from shared.bus.housekeeping import PERIOD_SECONDS, sweep
 from shared.bus.worker import Periodic, run_worker
@@ -22,7 +21,6 @@ from shared.http import vendor_client
 
 HEARTBEAT_SECONDS = 1.0
 FORGET_SECONDS = 3600.0
-THREATS_SECONDS = 3600.0
 
 
 def build_resources(settings: WorkerSettings, database: Database) -> WorkerResources:
@@ -57,7 +55,6 @@ async def main() -> None:
             Periodic(FORGET_SECONDS, partial(forget_settled, database, resources.clock), name="old mail"),
             Periodic(HEARTBEAT_SECONDS, partial(beat, database), name="heartbeat"),
             Periodic(PERIOD_SECONDS, partial(sweep, database, KEEP), name="forgetting"),
-            Periodic(THREATS_SECONDS, partial(forget_old, database, resources.clock), name="threats"),
         ],
         database=database,
     )

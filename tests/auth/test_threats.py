@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.auth.threats.service import KEPT, forget_old
+from services.auth.forgetting import KEEP
+from shared.bus.housekeeping import sweep
 from shared.contracts.gateway_events import ThreatObserved
 from shared.ids import new_id
 from tests.auth.stage import Stage
@@ -90,10 +91,11 @@ async def test_a_workspace_that_a_stranger_invented_gets_no_rows(auth: Stage) ->
 async def test_threats_are_forgotten_after_ninety_days(auth: Stage) -> None:
     ada = await auth.person()
     mine = await auth.workspace(ada)
-    now = auth.clock.now()
-    await auth.bus.deliver(threat(mine, last_at=now - KEPT - timedelta(seconds=1)))
-    await auth.bus.deliver(young := threat(mine, last_at=now - KEPT + timedelta(minutes=1)))
-    await forget_old(auth.worker.database, auth.clock)
+    now = datetime.now(UTC)
+    kept = timedelta(days=90)
+    await auth.bus.deliver(threat(mine, last_at=now - kept - timedelta(minutes=1)))
+    await auth.bus.deliver(young := threat(mine, last_at=now - kept + timedelta(minutes=5)))
+    await sweep(auth.worker.database, KEEP)
     assert [item["id"] for item in (await listed(auth, ada.id, mine))["items"]] == [young.threat_id]
 
 

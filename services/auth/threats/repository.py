@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,7 +41,3 @@ async def page(
     if kind is not None:
         statement = statement.where(Threat.kind == kind)
     return list((await session.execute(statement)).scalars())
-
-
-async def forget(session: AsyncSession, before: datetime) -> None:
-    await session.execute(delete(Threat).where(Threat.last_at < before))

@@ -1,22 +1,17 @@
-"""Threats: kept as gateways told them, for ninety days, shown to the workspace that they concern."""
+"""Threats: kept as gateways told them, shown to the workspace that they concern."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Threat
 from services.auth.threats import repository
 from services.auth.threats.schemas import ThreatView
-from shared.clock import Clock
 from shared.contracts.gateway_events import ThreatObserved
-from shared.db.database import Database
 from shared.errors import Invalid
 from shared.web.pagination import Page, PageRequest
-
-KEPT: Final = timedelta(days=90)
 
 
 async def store(session: AsyncSession, event: ThreatObserved) -> None:
@@ -28,12 +23,6 @@ async def store(session: AsyncSession, event: ThreatObserved) -> None:
     if event.workspace_id and not await repository.workspace_exists(session, event.workspace_id):
         row["workspace_id"] = None
     await repository.add(session, row)
-
-
-async def forget_old(database: Database, clock: Clock) -> None:
-    """Addresses are kept no longer than they are of use."""
-    async with database.transaction() as session:
-        await repository.forget(session, clock.now() - KEPT)
 
 
 async def page(
