@@ -14,7 +14,7 @@ from gateway.filter import protocol as request_filter
 from gateway.filter.guard import Guard
 from gateway.mint import Minter
 from gateway.proxy import Exchange
-from gateway.rate_limit import Buckets
+from gateway.rate_limit import Buckets, Streams
 from gateway.routes import Match, Route, RouteTable
 from gateway.settings import GatewaySettings
 from gateway.trail import Trail, traceparent_of
@@ -91,6 +91,7 @@ class Pipeline:
         self._now = now
         self._signed_in = Buckets("caller", settings.rate_limit_signed_in)
         self._public = Buckets("address", settings.rate_limit_public)
+        self._streams = Streams(settings.streams_per_caller)
 
     async def run(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> int:
         """The status sent. Raises DomainError for what is refused, before anything was sent."""
@@ -119,7 +120,11 @@ class Pipeline:
             role = await self._admit(route, principal, workspace_id)
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
         exchange = trail.exchange = self._exchange(scope, route, by_name, token, trail, credential)
-        return await self._upstreams.proxies[route.service].forward(exchange, receive, send)
+        proxy = self._upstreams.proxies[route.service]
+        if not route.stream:
+            return await proxy.forward(exchange, receive, send)
+        with self._streams.one(principal.subject if principal else trail.client_ip):
+            return await proxy.forward(exchange, receive, send)
 
     async def _admit(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
         """The caller's role in the workspace, as of now. Raises what refuses him."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
+
+from shared.errors import TooManyRequests
 
 WINDOW_SECONDS = 60
 MAX_CALLERS = 50_000
+STREAM_RETRY_SECONDS = 10
 
 
 class Policy:
@@ -41,6 +45,31 @@ class Verdict(NamedTuple):
         if not self.allowed:
             headers.append((b"retry-after", b"%d" % self.retry_after))
         return headers
+
+
+class Streams:
+    """Streams that are open: each holds a connection to a service, so nobody may have all of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def one(self, caller: Hashable) -> Iterator[None]:
+        """Counts one more while it lasts. Raises TooManyRequests."""
+        if self._open[caller] >= self._limit:
+            raise TooManyRequests(
+                f"{self._limit} streams are open already.",
+                retry_after=STREAM_RETRY_SECONDS,
+                next_action="Close one that is not needed any more.",
+            )
+        self._open[caller] += 1
+        try:
+            yield
+        finally:
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]
 
 
 class Buckets:

@@ -44,6 +44,7 @@ class GatewaySettings(ServiceSettings):
 
     rate_limit_signed_in: int = 600
     """Cost units per minute of one account or API key."""
+    streams_per_caller: int = 16
     rate_limit_public: int = 300
     """Cost units per minute of one network address, for routes without sign-in and for failed sign-ins."""
 

@@ -4,10 +4,11 @@ no connection lost from the count, and never a byte of somebody else's answer.""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -89,8 +90,8 @@ async def reply(client: httpx.AsyncClient, number: int) -> Reply:
 
 
 @asynccontextmanager
-async def staged(trust: Trust, directory: Path) -> AsyncIterator[Stage]:
-    limits = {"first_byte_seconds": SILENCE, "idle_seconds": SILENCE, "total_seconds": 3.0}
+async def staged(trust: Trust, directory: Path, **fields: Any) -> AsyncIterator[Stage]:
+    limits = {"first_byte_seconds": SILENCE, "idle_seconds": SILENCE, "total_seconds": 3.0, **fields}
     async with (
         scripted(directory / "auth.sock") as upstream,
         edge(trust, directory, rate_limit_public=10**9, **limits) as made,
@@ -289,3 +290,110 @@ async def test_what_comes_between_two_answers_ends_the_connection(trust: Trust, 
         await eventually(lambda: stage.upstream.open == 0)
         stage.upstream.scripts = {1: Script(fine)}
         assert (await stage.ask(1)).body == b"mine"
+
+
+async def test_only_a_get_is_sent_again_when_an_idle_connection_has_died(
+    trust: Trust, tmp_path: Path
+) -> None:
+    """The service hangs up on the second request of each connection, before it says a byte."""
+    fine = Script(b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nContent-Length: 4\r\n\r\nmine" % REQUEST_ID)
+    silent = Script(b"", end="close")
+    async with staged(trust, tmp_path) as stage:
+        stage.silence(5.0)
+        stage.upstream.scripts = {1: fine, 2: silent}
+        assert (await stage.ask(1)).status == 200
+        answer = await stage.gateway.post("/v1/auth/confirm?n=2", json={})
+        assert (answer.status_code, stage.upstream.asked.count(2)) == (503, 1)
+        assert (await stage.ask(1)).status == 200
+        assert (await stage.ask(2)).status == 503
+        assert stage.upstream.asked.count(2) == 3  # once more on a fresh connection, and no third time
+        await stage.is_clean()
+
+
+async def test_nothing_is_sent_again_once_a_byte_of_an_answer_has_come(trust: Trust, tmp_path: Path) -> None:
+    fine = Script(b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nContent-Length: 4\r\n\r\nmine" % REQUEST_ID)
+    async with staged(trust, tmp_path) as stage:
+        stage.silence(5.0)
+        stage.upstream.scripts = {1: fine, 2: Script(b"HTTP/1.1 200", end="close")}
+        assert (await stage.ask(1)).status == 200
+        assert (await stage.ask(2)).status == 503
+        assert stage.upstream.asked.count(2) == 1
+
+
+async def test_a_full_pool_refuses_at_once_and_is_no_fault_of_the_service(
+    trust: Trust, tmp_path: Path
+) -> None:
+    fine = Script(b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nContent-Length: 4\r\n\r\nmine" % REQUEST_ID)
+    async with staged(trust, tmp_path, connections_per_service=2) as stage:
+        stage.silence(2.0)
+        stage.upstream.scripts = {1: fine, 2: Script(b"", end="stall")}
+        waiting = [asyncio.create_task(stage.ask(2)) for _ in range(2)]
+        await eventually(lambda: stage.upstream.asked.count(2) == 2)
+        refused = [await stage.ask(1) for _ in range(8)]
+        assert {one.status for one in refused} == {503}
+        assert stage.upstream.asked.count(1) == 0
+        assert not stage.pool.breaker.open
+        await asyncio.gather(*waiting)
+        assert (await stage.ask(1)).body == b"mine"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_slow_reader_holds_up_the_writer_instead_of_filling_memory(
+    trust: Trust, tmp_path: Path, method: str
+) -> None:
+    """GET: the caller does not read, the service writes without end. POST: the service does not read."""
+    written = 0
+
+    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await reader.readuntil(b"\r\n\r\n")
+        if method == "POST":
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(30)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            written += 65536
+
+    name = "auth.sock" if method == "GET" else "provisioner.sock"
+    limits = {"max_body_bytes": 1 << 30, "max_response_bytes": 1 << 30}
+    server = await asyncio.start_unix_server(service, str(tmp_path / name))
+    async with edge(trust, tmp_path, **limits) as made, served(made.gateway, tmp_path / "front.sock"):
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / "front.sock"), limit=65536)
+        if method == "GET":
+            writer.write(b"GET /v1/auth/jwks HTTP/1.1\r\nHost: x\r\n\r\n")
+            await eventually(lambda: written > 0)
+        else:
+            # The service is the provisioner here, whose webhook takes any body.
+            writer.write(
+                b"POST /v1/webhooks/stripe HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+        sent = await _push(writer) if method == "POST" else 0
+        assert await _comes_to_rest(lambda: written + sent) < 8 * 1024 * 1024
+        writer.transport.abort()
+    server.close()
+
+
+async def _push(writer: asyncio.StreamWriter) -> int:
+    """Writes chunks until nobody takes them any more."""
+    sent = 0
+    try:
+        while sent < 64 * 1024 * 1024:
+            writer.write(b"10000\r\n" + b"y" * 65536 + b"\r\n")
+            async with asyncio.timeout(0.5):
+                await writer.drain()
+            sent += 65536
+    except TimeoutError:
+        pass
+    return sent
+
+
+async def _comes_to_rest(count: Callable[[], int]) -> int:
+    """What the count is once it has not changed for a while."""
+    before, quiet = -1, 0
+    while quiet < 5 and before < 64 * 1024 * 1024:
+        await asyncio.sleep(0.1)
+        quiet = quiet + 1 if count() == before else 0
+        before = count()
+    return before

@@ -246,6 +246,40 @@ async def test_a_stream_ends_with_the_rights_of_its_caller(trust: Trust, tmp_pat
         assert (await made.client.get(path, headers=made.person(account))).status_code == 404
 
 
+async def test_nobody_holds_all_connections_by_streams(trust: Trust, tmp_path: Path) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"id: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with (
+        served(app, tmp_path / "provisioner.sock"),
+        edge(trust, tmp_path, streams_per_caller=2) as made,
+    ):
+        pool = made.gateway.upstreams.pools["provisioner"]
+        greedy, other, workspace = new_id("usr"), new_id("usr"), new_id("ws")
+        made.know({(greedy, workspace): "owner", (other, workspace): "member"})
+        path = f"/v1/workspaces/{workspace}/jobs/{new_id('job')}/events"
+        headers = made.person(greedy)
+        held = [asyncio.create_task(made.client.get(path, headers=headers)) for _ in range(2)]
+        await eventually(lambda: pool.open_connections == 2)
+        refused = await made.client.get(path, headers=made.person(greedy))
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+        held.append(asyncio.create_task(made.client.get(path, headers=made.person(other))))
+        await eventually(lambda: pool.open_connections == 3)
+        made.gateway.authority.apply(
+            MembershipChanged(workspace_id=workspace, account_id=greedy, role=None, sequence=1), 0.0
+        )
+        await asyncio.wait_for(asyncio.gather(*held[:2]), 5)
+        made.know({(greedy, workspace): "owner", (other, workspace): "member"}, sequence=1)
+        held[0] = asyncio.create_task(made.client.get(path, headers=made.person(greedy)))
+        await eventually(lambda: pool.open_connections == 2)
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+
+
 class Raw:
     """A service that answers with given bytes in given pieces, and perhaps hangs up."""
 
