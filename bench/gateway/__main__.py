@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -82,15 +83,22 @@ def _rounds(chosen: argparse.Namespace, place: Path, stack: ExitStack) -> list[R
 
 
 def _figure(one: Running, behind: Running, script: Path, chosen: argparse.Namespace) -> Figure:
-    began, busy, own, service = time.monotonic(), busy_seconds(), one.cpu_seconds(), behind.cpu_seconds()
+    began, busy = time.monotonic(), busy_seconds()
+    ours = one.cpu_seconds()
+    around = behind.cpu_seconds() + _load_seconds()
     seen = burst(
         script, one.variant.port, core=LOAD_CORE, connections=chosen.connections, seconds=chosen.seconds
     )
-    used = one.cpu_seconds() - own
-    took = time.monotonic() - began
-    # wrk is gone by now; its core is counted as its own.
-    others = (busy_seconds() - busy - used - (behind.cpu_seconds() - service)) / took
+    used = one.cpu_seconds() - ours
+    around = behind.cpu_seconds() + _load_seconds() - around
+    others = (busy_seconds() - busy - used - around) / (time.monotonic() - began)
     return Figure(seen.per_second, seen.p50, seen.p99, used / seen.requests * 1e6, others)
+
+
+def _load_seconds() -> float:
+    """CPU time of the load generators that have ended; the variants are still running."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
 
 
 def _arguments() -> argparse.Namespace:
