@@ -7,51 +7,21 @@ from __future__ import annotations
 
 import json
 import secrets as random
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from shared.ids import new_id
-from tests.isolation import bodies, factories, people
+from tests.isolation import bodies, factories
 from tests.isolation.cases import TABLE, Case
 from tests.isolation.cast import cast
 from tests.isolation.expectations import Expectation
+from tests.isolation.lists import LISTED
 from tests.isolation.matrix import Row, body_of, comparable, make, secrets_of
 from tests.isolation.stage import Stage
 from tests.isolation.world import Customer, Factory, Made, World
 
 _W = "/v1/workspaces/{workspace_id}"
 OURS, THEIRS = "owner of A", "owner of B"
-
-
-async def _audit_row(world: World, one: Customer) -> Made:
-    row = people.models("auth").AuditLog(
-        id=new_id("aud"), workspace_id=one.workspace_id, service="dns", sequence=random.randbelow(10**9),
-        at=datetime.now(UTC), actor_kind="user", actor_id=one.account_id, action="dns.zone.registered",
-        target=new_id("zon"), outcome="ok", data={}, row_hash=random.token_hex(32),
-    )  # fmt: skip
-    await world.add("auth", row)
-    return Made(row.target)
-
-
-async def _provider_token(world: World, one: Customer) -> Made:
-    row = people.models("vault").ProviderToken(
-        id=new_id("ptk"), workspace_id=one.workspace_id, provider="cloudflare", label=random.token_hex(6),
-        created_by=one.account_id, created_at=datetime.now(UTC),
-    )  # fmt: skip
-    await world.add("vault", row)
-    return Made(row.id)
-
-
-async def _threat(world: World, one: Customer) -> Made:
-    now = datetime.now(UTC)
-    row = people.models("auth").Threat(
-        id=new_id("thr"), workspace_id=one.workspace_id, kind="signature", action="observed",
-        source=f"198.51.100.{random.randbelow(250)}", signatures=[random.token_hex(6)], count=1, first_at=now,
-        last_at=now,
-    )  # fmt: skip
-    await world.add("auth", row)
-    return Made(row.id)
 
 
 async def _plan(world: World, one: Customer) -> Made:
@@ -61,21 +31,6 @@ async def _plan(world: World, one: Customer) -> Made:
 async def _export_link(world: World, one: Customer) -> Made:
     return Made((await factories.export(world, one)).extra["token"])
 
-
-LISTED: dict[str, Factory] = {
-    f"GET {_W}/members": factories.member,
-    f"GET {_W}/invitations": factories.invitation,
-    f"GET {_W}/api-keys": factories.api_key,
-    f"GET {_W}/audit": _audit_row,
-    f"GET {_W}/threats": _threat,
-    f"GET {_W}/provider-tokens": _provider_token,
-    f"GET {_W}/subscriptions": factories.subscription,
-    f"GET {_W}/servers": factories.server,
-    f"GET {_W}/domains": factories.domain,
-    f"GET {_W}/mailboxes": factories.mailbox,
-    f"GET {_W}/zones": factories.zone,
-}
-"""What a list of a workspace lists."""
 
 FILTERS: dict[str, tuple[str, ...]] = {f"GET {_W}/audit": ("target",)}
 """Query parameters that hold an id of what is listed."""

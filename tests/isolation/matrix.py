@@ -25,6 +25,7 @@ from tests.isolation.cases import TABLE, Case
 from tests.isolation.cast import MEMBER_OF_BOTH, OF_B, PRINCIPALS, Cast, cast
 from tests.isolation.expectations import Expectation
 from tests.isolation.factories import FACTORIES, PREFIXES
+from tests.isolation.lists import LISTED
 from tests.isolation.stage import Stage
 from tests.isolation.world import Customer, Holdings, Made, World
 
@@ -77,6 +78,8 @@ async def check_second_wall(stage: Stage, case: Case, expected: Expectation) -> 
     theirs = await make(row.world, case, b)
     body = await body_of(row.world, case, b, theirs)
     thing_id = theirs.id if theirs else None
+    if case.name in LISTED:
+        await LISTED[case.name](row.world, b)
     before = await row.world.holdings(b)
     secrets = _secrets(before, await row.world.holdings(row.cast.a), f"{b.workspace_id} {thing_id} {body}")
     with everything_allowed():

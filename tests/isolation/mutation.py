@@ -34,7 +34,8 @@ from gateway.routes import BadTable, Route, RouteTable
 from shared.web.access import RequiresPermission
 from tests.isolation import expectations, messages
 from tests.isolation.cases import CASES, TABLE, Case
-from tests.isolation.elsewhere import LISTED, check_elsewhere
+from tests.isolation.elsewhere import check_elsewhere
+from tests.isolation.lists import LISTED
 from tests.isolation.matrix import check, check_second_check, check_second_wall
 from tests.isolation.services import ROOT, available
 from tests.isolation.stage import Stage

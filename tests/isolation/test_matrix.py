@@ -7,7 +7,8 @@ import pytest
 from gateway.openapi import operations
 from tests.isolation import expectations
 from tests.isolation.cases import CASES, Case
-from tests.isolation.elsewhere import LISTED, check_elsewhere
+from tests.isolation.elsewhere import check_elsewhere
+from tests.isolation.lists import LISTED
 from tests.isolation.matrix import check, check_second_check, check_second_wall
 from tests.isolation.stage import Stage
 
