@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -39,7 +40,10 @@ async def stage(
 
 def signal_all(node: RabbitNode, number: signal.Signals) -> None:
     for pid in node.pids():
-        os.kill(pid, number)
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # one of its children's children may have ended by itself
+            os.kill(pid, number)
 
 
 async def refused(watches: list[Watch], moment: float, seconds: float) -> None:
