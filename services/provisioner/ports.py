@@ -252,7 +252,7 @@ class VaultUnavailable(Exception):
 
 class VaultPort(Protocol):
     async def mailbox_verifiers(
-        self, workspace_id: str, server_id: str, mailbox_id: str, address: str
+        self, workspace_id: str, server_id: str, mailbox_id: str, address: str, display_name: str
     ) -> tuple[Verifier, ...]:
         """The complete stored set; the password is made if there was none. Raises `VaultUnavailable`."""
         ...

@@ -57,6 +57,11 @@ class NothingToExport(Invalid):
     title = "There is no mailbox to export"
 
 
+class TooManyForFormat(Invalid):
+    code = "too_many_for_format"
+    title = "The target does not take so many rows in one file"
+
+
 class ExportUsed(Gone):
     code = "export_used"
     title = "This link was used before"

@@ -84,6 +84,7 @@ class Mailbox(Base):
     workspace_id: Mapped[str] = mapped_column(index=True)
     server_id: Mapped[str] = mapped_column(index=True)
     address: Mapped[str | None]
+    display_name: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]
 
@@ -141,8 +142,6 @@ class Export(Base):
     """A one-time link. `token_hash` is SHA-256 of the token, which is nowhere stored."""
 
     __tablename__ = "export"
-    __table_args__ = (CheckConstraint("format in ('csv', 'json')", name="format"),)
-
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)
     format: Mapped[str]

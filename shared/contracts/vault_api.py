@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, StringConstraints
 
 
 class MailboxSecretRequest(BaseModel):
-    """PUT /internal/mailboxes/{mailbox_id}: makes the password if there is none; idempotent."""
+    """PUT /internal/mailboxes/{mailbox_id}: makes the password if there is none; idempotent.
+
+    `display_name` goes into exports; null leaves the stored one as it is.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     workspace_id: str
     server_id: str
     address: str
+    display_name: Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = (
+        None
+    )
 
 
 class Verifier(BaseModel):

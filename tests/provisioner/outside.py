@@ -206,7 +206,7 @@ class MemoryVault:
         self.away = 0
 
     async def mailbox_verifiers(
-        self, workspace_id: str, server_id: str, mailbox_id: str, address: str
+        self, workspace_id: str, server_id: str, mailbox_id: str, address: str, display_name: str
     ) -> tuple[Verifier, ...]:
         if self.away:
             self.away -= 1

@@ -97,9 +97,14 @@ class Workspace:
         return self.vault.trust.service(name, "vault", workspace_id=self.id)
 
     async def put_mailbox(
-        self, mailbox_id: str, address: str = "ada@example-a.test", *, server_id: str | None = None
+        self,
+        mailbox_id: str,
+        address: str = "ada@example-a.test",
+        *,
+        server_id: str | None = None,
+        **more: Any,
     ) -> httpx.Response:
-        body = {"workspace_id": self.id, "server_id": server_id or self.server_id, "address": address}
+        body = {"workspace_id": self.id, "server_id": server_id or self.server_id, "address": address} | more
         return await self.vault.client.put(
             f"/internal/mailboxes/{mailbox_id}", json=body, headers=self.service("provisioner")
         )

@@ -27,9 +27,11 @@ class Vault:
         self._client = client
 
     async def mailbox_verifiers(
-        self, workspace_id: str, server_id: str, mailbox_id: str, address: str
+        self, workspace_id: str, server_id: str, mailbox_id: str, address: str, display_name: str
     ) -> tuple[Verifier, ...]:
-        request = MailboxSecretRequest(workspace_id=workspace_id, server_id=server_id, address=address)
+        request = MailboxSecretRequest(
+            workspace_id=workspace_id, server_id=server_id, address=address, display_name=display_name
+        )
         body = await self._put(f"/internal/mailboxes/{mailbox_id}", workspace_id, request.model_dump())
         return self._parse(MailboxSecretResponse, body).verifiers
 

@@ -37,7 +37,7 @@ class ApplyMailboxes(Step):
         if row is None:
             return Done()
         verifiers = await work.ports.vault.mailbox_verifiers(
-            row.workspace_id, row.server_id, row.id, row.address
+            row.workspace_id, row.server_id, row.id, row.address, row.display_name
         )
         stored = [item.model_dump(mode="json") for item in verifiers]
         async with work.write() as write:

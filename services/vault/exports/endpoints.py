@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
-from services.vault.exports.formats import writer
+from services.vault.exports.catalogue import formats
 from services.vault.exports.schemas import DownloadRequest, ExportCreated, ExportView, NewExport
+from services.vault.exports.writers import writer
 from services.vault.no_store import NO_STORE
 from services.vault.wiring import ResourcesDep
 from shared.ids import ExportId, WorkspaceId
@@ -69,7 +70,7 @@ async def download_export(
 ) -> StreamingResponse:
     """Uses the link up. What it hands out is on record before the first byte leaves."""
     redeemed = await resources.exports.redeem(session, identity, export_id, request.token.get_secret_value())
-    name = f"sendchief-{export_id}.{redeemed.format}"
+    name = f"sendchief-{export_id}.{formats()[redeemed.format].kind}"
     return StreamingResponse(
         resources.exports.stream(database, redeemed),
         media_type=writer(redeemed.format).media_type,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from services.vault.exports.catalogue import formats
 from services.vault.mailboxes.schemas import Reason
 from shared.ids import MailboxId
 
-Format = Literal["csv", "json"]
+
+def _known(name: str) -> str:
+    if name not in formats():
+        raise ValueError(f"the formats are {', '.join(formats())}")
+    return name
+
+
+Format = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(formats())})]
 
 
 class NewExport(BaseModel):
@@ -24,16 +32,22 @@ class NewExport(BaseModel):
 
 
 class ExportCreated(BaseModel):
-    """`token` is shown this once: POST it to …/exports/{id}/download before `expires_at`."""
+    """`token` is shown this once: POST it to …/exports/{id}/download before `expires_at`.
+
+    `verified_on` is the day on which the target was seen to take such a file; null with `unverified` says why not.
+    Both are null for SendChief's own formats.
+    """
 
     id: str
     token: str | None
     expires_at: datetime
+    verified_on: date | None
+    unverified: str | None
 
 
 class ExportView(BaseModel):
     id: str
-    format: Format
+    format: str
     mailboxes: int
     reason: str
     state: Literal["open", "used", "expired"]

@@ -17,10 +17,14 @@ from services.vault.errors import (
     ExportUsed,
     NothingToExport,
     ServerNotReady,
+    TooManyForFormat,
     UnknownMailbox,
 )
-from services.vault.exports import formats, repository
+from services.vault.exports import repository
+from services.vault.exports.catalogue import formats
+from services.vault.exports.credential import credential
 from services.vault.exports.schemas import ExportCreated, ExportView, NewExport
+from services.vault.exports.writers import writer as writer_of
 from services.vault.mailboxes import repository as mailboxes
 from services.vault.mailboxes.service import FIELD, OWNER_KIND
 from services.vault.models import Export
@@ -63,7 +67,10 @@ class Exports:
     async def create(
         self, session: AsyncSession, actor: Identity, workspace_id: str, new: NewExport
     ) -> ExportCreated:
-        """A link for the mailboxes that exist now. Raises UnknownMailbox, NothingToExport (422), ServerNotReady."""
+        """A link for the mailboxes that exist now.
+
+        Raises UnknownMailbox, NothingToExport, TooManyForFormat (422), ServerNotReady (409).
+        """
         wanted = None if new.mailbox_ids is None else sorted(set(new.mailbox_ids))
         found = await mailboxes.existing(session, wanted)
         if wanted is not None and len(found) < len(wanted):
@@ -72,6 +79,7 @@ class Exports:
             )
         if not found:
             raise NothingToExport("The workspace has no mailbox.", next_action="Make a mailbox first.")
+        _check_rows(new.format, len(found))
         known = await servers.hostnames(session, {mailbox.server_id for mailbox in found})
         if any(mailbox.server_id not in known for mailbox in found):
             raise ServerNotReady("A mailbox in the list is on a server that has no name yet.")
@@ -93,7 +101,13 @@ class Exports:
             session, workspace_id=workspace_id, actor=actor, action="vault.export.created", target=export.id,
             outcome="ok", reason=new.reason, data={"format": new.format, "mailboxes": len(found)},
         )  # fmt: skip
-        return ExportCreated(id=export.id, token=token, expires_at=export.expires_at)
+        return ExportCreated(
+            id=export.id,
+            token=token,
+            expires_at=export.expires_at,
+            verified_on=formats()[new.format].verified_on,
+            unverified=formats()[new.format].unverified,
+        )
 
     async def view(self, session: AsyncSession, export_id: str) -> ExportView:
         export = await repository.get(session, export_id)
@@ -159,14 +173,16 @@ class Exports:
     async def stream(self, database: Database, redeemed: Redeemed) -> AsyncIterator[bytes]:
         """The file, in pieces of about 64 KiB, decrypting as it goes. Raises ExportIncomplete in the middle when
         a credential that was recorded is gone."""
-        writer = formats.writer(redeemed.format)
+        writer = writer_of(redeemed.format)
         gathered = bytearray(writer.begin().encode())
         written = 0
         async with database.transaction(workspace_id=redeemed.workspace_id) as session:
             async for secret, mailbox in repository.rows(session, redeemed.secret_ids):
                 password = redeemed.opener.open(secret)
                 hostname = redeemed.hostnames[mailbox.server_id]
-                row = formats.credential(mailbox.address or "", hostname, password.reveal().decode())
+                row = credential(
+                    mailbox.address or "", mailbox.display_name, hostname, password.reveal().decode()
+                )
                 password.wipe()
                 gathered += writer.row(row).encode()
                 written += 1
@@ -177,6 +193,16 @@ class Exports:
             raise ExportIncomplete(redeemed.export_id)
         gathered += writer.end().encode()
         yield bytes(gathered)
+
+
+def _check_rows(name: str, rows: int) -> None:
+    most = formats()[name].max_rows
+    if most is not None and rows > most:
+        raise TooManyForFormat(
+            f"{formats()[name].title} takes {most} rows in one file, and these are {rows}.",
+            field="body.mailbox_ids",
+            next_action=f"Name at most {most} mailboxes in each export.",
+        )
 
 
 def _hash(token: str) -> bytes:

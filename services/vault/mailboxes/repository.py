@@ -50,7 +50,7 @@ async def bury(session: AsyncSession, mailbox_id: str, workspace_id: str, now: d
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=[Mailbox.id],
-            set_={"address": None, "deleted_at": now},
+            set_={"address": None, "display_name": "", "deleted_at": now},
             where=(Mailbox.workspace_id == workspace_id) & Mailbox.deleted_at.is_(None),
         )
     )
@@ -64,7 +64,7 @@ async def bury_of_server(session: AsyncSession, workspace_id: str, server_id: st
             Mailbox.server_id == server_id,
             Mailbox.deleted_at.is_(None),
         )
-        .values(address=None, deleted_at=now)
+        .values(address=None, display_name="", deleted_at=now)
         .execution_options(synchronize_session=False)
     )
 

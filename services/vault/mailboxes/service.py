@@ -56,6 +56,8 @@ class Mailboxes:
             raise NotFound
         if (mailbox.server_id, mailbox.address) != (request.server_id, request.address):
             raise MailboxMoved(f"{mailbox_id} is another mailbox.", field="body.address")
+        if request.display_name is not None:
+            mailbox.display_name = request.display_name
         stored = list(await secret_rows.all_versions(session, OWNER_KIND, mailbox_id, FIELD))
         if not stored:
             stored = [await self._make(session, actor, mailbox)]

@@ -46,7 +46,7 @@ async def test_csv_holds_every_mailbox_once_with_crlf(vault: Vault) -> None:
     assert response.headers["content-disposition"].endswith('.csv"')
     lines = response.text.split("\r\n")
     assert lines[0] == (
-        "address,smtp_host,smtp_port,smtp_security,imap_host,imap_port,imap_security,username,password"
+        "address,display_name,smtp_host,smtp_port,smtp_security,imap_host,imap_port,imap_security,username,password"
     )
     assert len(lines) == 4
     assert lines[3] == ""
@@ -54,6 +54,7 @@ async def test_csv_holds_every_mailbox_once_with_crlf(vault: Vault) -> None:
     for number, mailbox_id in enumerate(ids):
         assert rows[number] == {
             "address": f"m{number}@example-a.test",
+            "display_name": "",
             "smtp_host": workspace.hostname,
             "smtp_port": "465",
             "smtp_security": "tls",
@@ -73,6 +74,46 @@ async def test_json_has_the_same_fields(vault: Vault) -> None:
     assert [row["address"] for row in rows] == ["m0@example-a.test", "m1@example-a.test"]
     assert rows[0]["password"] == await workspace.password(ids[0])
     assert rows[0]["imap_port"] == 993
+
+
+async def test_a_targets_format_is_written_with_the_names_of_the_mailboxes(vault: Vault) -> None:
+    workspace, (mailbox_id,) = await ready(vault, 1)
+    await workspace.put_mailbox(mailbox_id, "m0@example-a.test", display_name="Ada Lovelace")
+    created = await create(workspace, format="instantly")
+    response = await download(workspace, created)
+    assert response.headers["content-disposition"].endswith('.csv"')
+    (row,) = csv.DictReader(io.StringIO(response.text))
+    password = await workspace.password(mailbox_id)
+    assert (row["Email"], row["First Name"], row["Last Name"]) == ("m0@example-a.test", "Ada", "Lovelace")
+    assert row["IMAP Password"] == row["SMTP Password"] == password
+    assert created["verified_on"] is None
+    assert "No file was imported" in created["unverified"]
+
+
+async def test_a_name_stays_when_a_later_call_names_none_and_goes_with_its_mailbox(vault: Vault) -> None:
+    from shared.contracts.provisioner_events import MailboxRemoved
+
+    workspace, (mailbox_id,) = await ready(vault, 1)
+    await workspace.put_mailbox(mailbox_id, "m0@example-a.test", display_name="Ada")
+    await workspace.put_mailbox(mailbox_id, "m0@example-a.test")
+    query = "select display_name from mailbox where id = :m"
+    assert (await vault.rows(query, m=mailbox_id))[0]["display_name"] == "Ada"
+    await vault.bus.deliver(MailboxRemoved(workspace_id=workspace.id, mailbox_id=mailbox_id))
+    assert (await vault.rows(query, m=mailbox_id))[0]["display_name"] == ""
+
+
+async def test_more_rows_than_the_target_takes_are_refused(vault: Vault) -> None:
+    workspace, _ = await ready(vault, 1)
+    await vault.run(
+        "insert into mailbox (id, workspace_id, server_id, address) "
+        "select 'mbx_' || md5(n::text || :w), :w, :s, 'x' || n || '@example-a.test' from generate_series(1, 200) n",
+        w=workspace.id,
+        s=workspace.server_id,
+    )
+    body = {"format": "woodpecker", "reason": "because"}
+    response = await workspace.post("/exports", body, key=new_id("req"))
+    assert (response.status_code, response.json()["code"]) == (422, "too_many_for_format")
+    assert response.json()["next_action"] == "Name at most 200 mailboxes in each export."
 
 
 async def test_chosen_mailboxes_only(vault: Vault) -> None:

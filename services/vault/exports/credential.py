@@ -1,0 +1,47 @@
+"""One row of an export, before it has a format.
+
+Ports are those of implicit TLS (RFC 8314 section 3.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+SMTP_PORT = 465
+IMAP_PORT = 993
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Credential:
+    """The fields are the placeholders of `formats/`."""
+
+    address: str
+    display_name: str
+    from_name: str
+    first_name: str
+    last_name: str
+    domain: str
+    hostname: str
+    smtp_port: int
+    imap_port: int
+    password: str
+
+
+PLACEHOLDERS = frozenset(field.name for field in fields(Credential))
+
+
+def credential(address: str, display_name: str, hostname: str, password: str) -> Credential:
+    local_part, _, domain = address.rpartition("@")
+    first_name, _, last_name = display_name.strip().partition(" ")
+    return Credential(
+        address=address,
+        display_name=display_name,
+        from_name=display_name.strip() or local_part,
+        first_name=first_name,
+        last_name=last_name.strip(),
+        domain=domain,
+        hostname=hostname,
+        smtp_port=SMTP_PORT,
+        imap_port=IMAP_PORT,
+        password=password,
+    )

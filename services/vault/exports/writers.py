@@ -1,0 +1,100 @@
+"""Writing rows in a format of the catalogue.
+
+CSV follows RFC 4180 (CRLF, quotes doubled, a header row). A text cell that a spreadsheet would take for a formula
+gets an apostrophe in front (CWE-1236); passwords are never altered, and never need it, since they begin with a letter
+or digit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Protocol
+
+from services.vault.exports.catalogue import ExportFormat, formats, placeholder
+from services.vault.exports.credential import Credential
+
+Cell = str | int
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Spreadsheets of some locales read the full-width forms as the plain ones.
+_WIDE_FORMULA_STARTS = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+class Writer(Protocol):
+    media_type: str
+
+    def begin(self) -> str: ...
+
+    def row(self, credential: Credential) -> str: ...
+
+    def end(self) -> str: ...
+
+
+class CsvWriter:
+    media_type = "text/csv; charset=utf-8; header=present"
+
+    def __init__(self, columns: list[list[str]]) -> None:
+        self._headers = [header for header, _ in columns]
+        self._cells = [_cell(value, defused=True) for _, value in columns]
+
+    def begin(self) -> str:
+        return _line(self._headers)
+
+    def row(self, credential: Credential) -> str:
+        return _line([cell(credential) for cell in self._cells])
+
+    def end(self) -> str:
+        return ""
+
+
+class JsonWriter:
+    """An array of objects whose names are the headers."""
+
+    media_type = "application/json"
+
+    def __init__(self, columns: list[list[str]]) -> None:
+        self._cells = [(header, _cell(value, defused=False)) for header, value in columns]
+        self._separator = ""
+
+    def begin(self) -> str:
+        return "["
+
+    def row(self, credential: Credential) -> str:
+        text = self._separator + json.dumps({header: cell(credential) for header, cell in self._cells})
+        self._separator = ",\n"
+        return text
+
+    def end(self) -> str:
+        return "]\n"
+
+
+def writer(name: str) -> Writer:
+    """The writer of a format. Raises KeyError for one that does not exist."""
+    return writer_of(formats()[name])
+
+
+def writer_of(format: ExportFormat) -> Writer:
+    return CsvWriter(format.columns) if format.kind == "csv" else JsonWriter(format.columns)
+
+
+def _cell(value: str, *, defused: bool) -> Callable[[Credential], Cell]:
+    name = placeholder(value)
+    if name is None:
+        return lambda _: value
+    if defused and name != "password":
+        return lambda credential: _not_a_formula(getattr(credential, name))
+    return lambda credential: getattr(credential, name)
+
+
+def _line(cells: list[str] | list[Cell]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue()
+
+
+def _not_a_formula(value: Cell) -> Cell:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS + _WIDE_FORMULA_STARTS):
+        return "'" + value
+    return value
