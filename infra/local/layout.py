@@ -67,6 +67,11 @@ class Layout:
         return self.home / "public/access"
 
     @property
+    def audit_checkpoints(self) -> Path:
+        """Signed heads of the vault's audit chains, written by its worker."""
+        return self.home / "audit-checkpoints"
+
+    @property
     def sandbox(self) -> Path:
         return self.home / "sandbox"
 

@@ -159,6 +159,8 @@ class Services:
     def _vault(self) -> list[Row]:
         socket = self.layout.home / "run/keys/vault-keys.sock"
         key_service = {"SC_KEY_SERVICE_SOCKET": str(socket)}
+        audit_key = self._key("vault-audit")
+        self._published("vault-audit", audit_key)
         return [
             Row(
                 "vault-keys",
@@ -172,7 +174,11 @@ class Services:
                 socket="",
             ),
             self._api("vault", key_service),
-            self._worker("vault", key_service),
+            self._worker(
+                "vault",
+                key_service | {"SC_AUDIT_CHECKPOINT_DIR": str(self.layout.audit_checkpoints)},
+                audit_key=audit_key.read_text(),
+            ),
         ]
 
     def _provisioner(self) -> list[Row]:

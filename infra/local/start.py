@@ -73,6 +73,8 @@ def _prepare(stack: Stack) -> None:
     run = layout.home / "run/nginx"
     run.mkdir(exist_ok=True)
     of_process("nginx").own(run, 0o750)
+    layout.audit_checkpoints.mkdir(exist_ok=True)
+    of_process("vault-worker").own(layout.audit_checkpoints, 0o700)
     _prepare_key_service(stack)
     State.load(stack.state_file)
     stack.issue_certificates(Authority(layout.tls, stack.authority_name))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.settings import ServiceSettings
 
@@ -30,3 +30,14 @@ class ApiSettings(_VaultSettings):
 
 class WorkerSettings(_VaultSettings):
     role: Literal["api", "worker"] = "worker"
+    audit_checkpoint_dir: Path | None = None
+    """Where signed heads of the audit chains are written: outside the database, best on write-once storage."""
+    audit_key_file: Path | None = None
+    """The P-256 key (PKCS #8 PEM) that signs them."""
+    audit_checkpoint_seconds: Annotated[int, Field(gt=0)] = 60
+
+    @model_validator(mode="after")
+    def _checkpoints_need_both(self) -> Self:
+        if (self.audit_checkpoint_dir is None) != (self.audit_key_file is None):
+            raise ValueError("audit_checkpoint_dir and audit_key_file are given together or not at all")
+        return self

@@ -39,15 +39,30 @@ def _encode(value: Any) -> bytes | None:
     return str(value).encode()
 
 
+class Chain:
+    """Follows the rows of one workspace, in order, from the first."""
+
+    def __init__(self) -> None:
+        self.last_hash = GENESIS
+        self.sequence = 0
+
+    def accepts(self, row: Mapping[str, Any]) -> bool:
+        """Whether the row follows from the one before; moves on only then."""
+        if row["sequence"] != self.sequence + 1 or row["previous_hash"] != self.last_hash:
+            return False
+        computed = row_hash(self.last_hash, row)
+        if row["row_hash"] != computed:
+            return False
+        self.sequence += 1
+        self.last_hash = computed
+        return True
+
+
 def first_break(rows: Iterable[Mapping[str, Any]]) -> int | None:
     """The sequence number of the first row that does not follow from the one before, or None. Rows of one
     workspace, in order, from the first."""
-    previous, expected = GENESIS, 1
+    chain = Chain()
     for row in rows:
-        if row["sequence"] != expected or row["previous_hash"] != previous:
-            return expected
-        previous = row_hash(previous, row)
-        if row["row_hash"] != previous:
-            return expected
-        expected += 1
+        if not chain.accepts(row):
+            return chain.sequence + 1
     return None

@@ -48,14 +48,17 @@ def test_admin_needs_a_command() -> None:
 def test_the_worker_runs_every_binding(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Any] = []
 
-    async def run_worker(settings: WorkerSettings, bindings: Any, *, resources: Any) -> None:
-        ran.append((settings.role, bindings, resources))
+    async def run_worker(
+        settings: WorkerSettings, bindings: Any, *, resources: Any, tasks: Any, database: Any
+    ) -> None:
+        ran.append((settings.role, bindings, tasks))
 
     monkeypatch.setattr(worker, "run_worker", run_worker)
     environment(monkeypatch, vault, vault.database.worker_url)
     worker.main()
     assert ran[0][0] == "worker"
     assert ran[0][1] is BINDINGS
+    assert ran[0][2] == []
 
 
 async def test_the_application_is_made_from_the_environment(
