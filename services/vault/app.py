@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.vault.credential_reads import endpoints as credential_reads
 from services.vault.data_keys import purge
 from services.vault.exports import endpoints as exports
 from services.vault.hardening import forbid_core_dumps
@@ -23,7 +24,14 @@ from shared.bus.supervise import supervise
 from shared.db.database import Database
 from shared.web import build_app
 
-ROUTERS = (mailboxes.router, servers.router, webmail.router, exports.router, provider_tokens.router)
+ROUTERS = (
+    mailboxes.router,
+    servers.router,
+    webmail.router,
+    exports.router,
+    provider_tokens.router,
+    credential_reads.router,
+)
 
 
 def create_app(settings: ApiSettings | None = None, resources: Resources | None = None) -> FastAPI:

@@ -31,6 +31,14 @@ async def _provider_token(world: World, one: Customer) -> Made:
     return Made(row.id)
 
 
+async def _credential_read(world: World, one: Customer) -> Made:
+    mailbox = await factories.secret_mailbox(world, one)
+    path = f"/v1/workspaces/{one.workspace_id}/mailboxes/{mailbox.id}/reveal"
+    answer = await world.ask("vault", "POST", path, one, {"reason": "asked by phone"})
+    assert answer.status == 200, answer.body
+    return mailbox
+
+
 async def _threat(world: World, one: Customer) -> Made:
     now = datetime.now(UTC)
     row = people.models("auth").Threat(
@@ -49,6 +57,7 @@ LISTED: dict[str, Factory] = {
     f"GET {_W}/audit": _audit_row,
     f"GET {_W}/threats": _threat,
     f"GET {_W}/provider-tokens": _provider_token,
+    f"GET {_W}/credential-reads": _credential_read,
     f"GET {_W}/subscriptions": factories.subscription,
     f"GET {_W}/servers": factories.server,
     f"GET {_W}/domains": factories.domain,

@@ -36,6 +36,7 @@ EVERYTHING = (
     "webmail.open",
     "provider_tokens.write",
     "provider_tokens.read",
+    "audit.read",
 )
 
 

@@ -1,0 +1,50 @@
+"""GET …/credential-reads: who has seen which passwords, and which of those still open a mailbox."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+from sqlalchemy import Row
+
+from services.vault.credential_reads import repository
+from services.vault.credential_reads.schemas import CredentialRead
+from shared.ids import WorkspaceId
+from shared.web.access import requires
+from shared.web.pagination import CursorRefused, Page, PageDep, PageRequest
+from shared.web.session import SessionDep
+
+router = APIRouter(tags=["Audit"])
+
+
+@router.get("/v1/workspaces/{workspace_id}/credential-reads", dependencies=[requires("audit.read")])
+async def list_credential_reads(
+    workspace_id: WorkspaceId,
+    page: PageDep,
+    session: SessionDep,
+    actor_id: Annotated[str | None, Query(pattern=r"^(usr|key)_[0-9a-f]{32}$")] = None,
+    since: Annotated[AwareDatetime | None, Query()] = None,
+) -> Page[CredentialRead]:
+    """By mailbox and reader, what was revealed or exported since then: for when a colleague leaves or a key leaks.
+
+    It is read from the audit chain, in which each read stands before its answer left. Sign-ins to webmail are not
+    here: they show no password.
+    """
+    rows = await repository.page(
+        session, workspace_id, since=since, actor_id=actor_id, after=_after(page), limit=page.limit + 1
+    )
+    return page.page(rows, _view, lambda row: (row.mailbox_id, row.actor_id))
+
+
+def _after(page: PageRequest) -> tuple[str, str] | None:
+    if page.after is None:
+        return None
+    if len(page.after) != 2 or any(not isinstance(part, str) or "\0" in part for part in page.after):
+        raise CursorRefused(field="query.cursor", next_action="Start at the first page.")
+    mailbox_id, actor_id = page.after
+    return str(mailbox_id), str(actor_id)
+
+
+def _view(row: Row[Any]) -> CredentialRead:
+    return CredentialRead.model_validate(row, from_attributes=True)
