@@ -168,8 +168,9 @@ class Services:
                 {
                     "SC_SOCKET": str(socket),
                     "SC_KEYRING_FILE": str(self.layout.home / "keyring/keyring.json"),
-                    # The worker never opens a secret, so it gets no answer.
+                    # The worker never opens a secret: it may have keys rewrapped and gets none.
                     "SC_ALLOWED_UIDS": str(of_process("vault-api").uid),
+                    "SC_ROTATING_UIDS": str(of_process("vault-worker").uid),
                 },
                 socket="",
             ),

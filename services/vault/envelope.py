@@ -49,7 +49,7 @@ class Binding:
         )
 
     def wrap_data(self, data_key_version: int) -> bytes:
-        return self.secret_data() + associated_data.encode(data_key_version)
+        return _wrap_data(self.secret_data(), data_key_version)
 
 
 def encrypt(
@@ -77,6 +77,41 @@ def decrypt(ciphertext: bytes, *, data_key: SecretBytes, binding: Binding) -> Se
     nonce = ciphertext[_PAYLOAD_AT : _PAYLOAD_AT + NONCE_BYTES]
     sealed = ciphertext[_PAYLOAD_AT + NONCE_BYTES :]
     return SecretBytes(open_sealed(secret_key, nonce, sealed, binding.secret_data()))
+
+
+def wrap_of(ciphertext: bytes) -> bytes:
+    """The wrapped key with its nonce, 60 bytes: all of a ciphertext that a rotation has to do with."""
+    data_key_version(ciphertext)
+    return ciphertext[_HEADER.size : _PAYLOAD_AT]
+
+
+def with_wrap(ciphertext: bytes, wrap: bytes, data_key_version: int) -> bytes:
+    """The same secret under another data key; what follows the wrap is not touched."""
+    return _HEADER.pack(FORMAT_1, data_key_version) + wrap + ciphertext[_PAYLOAD_AT:]
+
+
+def rewrap(
+    wrap: bytes,
+    secret_data: bytes,
+    *,
+    old: tuple[int, SecretBytes],
+    new: tuple[int, SecretBytes],
+    random_bytes: RandomBytes,
+) -> bytes:
+    """`wrap` under another data key; `old` and `new` are version and key. Raises NotAuthentic.
+
+    `secret_data` is the secret's associated data. The secret itself does not come here.
+    """
+    nonce, sealed = wrap[:NONCE_BYTES], wrap[NONCE_BYTES:]
+    if len(sealed) != _WRAPPED_BYTES:
+        raise NotAuthentic("not a wrap of format 1")
+    secret_key = open_sealed(old[1].reveal(), nonce, sealed, _wrap_data(secret_data, old[0]))
+    fresh = random_bytes(NONCE_BYTES)
+    return fresh + seal(new[1].reveal(), fresh, secret_key, _wrap_data(secret_data, new[0]))
+
+
+def _wrap_data(secret_data: bytes, data_key_version: int) -> bytes:
+    return secret_data + associated_data.encode(data_key_version)
 
 
 def data_key_version(ciphertext: bytes) -> int:

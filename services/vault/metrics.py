@@ -11,3 +11,9 @@ DATA_KEYS_UNWRAPPED = Counter(
     "sendchief_vault_data_keys_unwrapped_total", "Data keys that the key service opened for this process."
 )
 EXPORTS_REDEEMED = Counter("sendchief_vault_exports_redeemed_total", "One-time links used.", ["format"])
+REWRAPPED = Counter(
+    "sendchief_vault_rewrapped_total", "Keys moved to another wrapping by a rotation.", ["kind"]
+)
+REWRAP_REFUSED = Counter(
+    "sendchief_vault_rewrap_refused_total", "Secrets whose wrap did not open when a rotation came by."
+)

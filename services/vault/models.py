@@ -31,12 +31,16 @@ kit = kit_tables.define(Base)
 
 
 class DataKey(Base):
-    """One version of a scope's data key, wrapped by a root key. `scope` is a workspace id or `platform`."""
+    """One version of a scope's data key, wrapped by a root key. `scope` is a workspace id or `platform`.
+
+    `encryptions` counts the secrets sealed under it, `rewraps` those taken over from older versions. `unused_since`
+    is when no secret was found under it any more; some time later its material is destroyed ("retired").
+    """
 
     __tablename__ = "data_key"
     __table_args__ = (
-        CheckConstraint("state in ('active', 'decrypt_only', 'shredded')", name="state"),
-        CheckConstraint("(state = 'shredded') = (wrapped is null)", name="shredded_has_no_key"),
+        CheckConstraint("state in ('active', 'decrypt_only', 'retired', 'shredded')", name="state"),
+        CheckConstraint("(state in ('retired', 'shredded')) = (wrapped is null)", name="ended_has_no_key"),
         Index("uq_data_key_active", "scope", unique=True, postgresql_where=text("state = 'active'")),
     )
 
@@ -49,6 +53,8 @@ class DataKey(Base):
     encryptions: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     shredded_at: Mapped[datetime | None]
+    rewraps: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    unused_since: Mapped[datetime | None]
 
 
 class ShreddedScope(Base):

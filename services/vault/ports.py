@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,3 +41,43 @@ class KeyService(Protocol):
 
     async def check(self) -> None:
         """Returns when the key service answers and holds a primary root key."""
+
+
+@dataclass(frozen=True)
+class RootKeys:
+    """Ids of the root keys that a key service holds; `primary` is the one that wraps."""
+
+    primary: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SecretWrap:
+    """A secret's key under a data key (envelope.wrap_of), and the associated data of the secret."""
+
+    secret_data: bytes
+    wrap: bytes
+
+
+class RotatingKeyService(Protocol):
+    """What a rotation asks of a key service. No key leaves it by any of this, so who may rotate can open nothing.
+
+    Each method raises KeyServiceUnavailable when it cannot be asked, KeyRefused when a data key does not open.
+    """
+
+    async def root_keys(self) -> RootKeys:
+        """Which there are."""
+
+    async def make(self, context: KeyContext) -> tuple[WrappedKey, bytes]:
+        """A new data key under the primary root key, and its check value."""
+
+    async def rewrap(self, wrapped: WrappedKey, context: KeyContext) -> WrappedKey:
+        """The same data key under the primary root key, proven to open there."""
+
+    async def rewrap_secrets(
+        self,
+        old: tuple[WrappedKey, KeyContext],
+        new: tuple[WrappedKey, KeyContext],
+        wraps: Sequence[SecretWrap],
+    ) -> list[bytes | None]:
+        """Each wrap under the new data key of the same scope, in order; None for one that does not open."""

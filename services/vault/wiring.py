@@ -16,12 +16,14 @@ from services.vault.mailboxes.service import Mailboxes
 from services.vault.ports import KeyService
 from services.vault.provider_tokens.service import ProviderTokens
 from services.vault.providers.local_key_service import LocalKeyService
+from services.vault.rotation.service import BATCH, Rotation
 from services.vault.secrets.service import SecretStore
 from services.vault.servers.service import Servers
 from services.vault.settings import ApiSettings, WorkerSettings
 from services.vault.webmail.service import Webmail
 from services.vault.workspaces.service import Workspaces
 from shared.clock import Clock, SystemClock
+from shared.db.database import Database
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,23 @@ def build_resources(
         exports=Exports(store, clock, random_bytes),
         provider_tokens=ProviderTokens(store, clock),
         workspaces=Workspaces(cache, clock),
+    )
+
+
+def build_rotation(
+    settings: ApiSettings | WorkerSettings,
+    database: Database,
+    *,
+    clock: Clock | None = None,
+    batch: int = BATCH,
+) -> Rotation:
+    """What rotates keys, with `database` as the worker's role, which sees every scope."""
+    return Rotation(
+        database,
+        LocalKeyService(settings.key_service_socket, timeout_seconds=settings.key_service_timeout_seconds),
+        environment=settings.environment,
+        clock=clock or SystemClock(),
+        batch=batch,
     )
 
 

@@ -1,4 +1,5 @@
-"""The vault's worker process: relay, consumers and audit checkpoints. It deletes and shreds; it never decrypts."""
+"""The vault's worker process: relay, consumers, rotation and audit checkpoints. It deletes, shreds and rewraps; it
+never decrypts: the key service gives it no key."""
 
 from __future__ import annotations
 
@@ -8,10 +9,13 @@ from services.vault.audit_checkpoints.service import AuditCheckpoints
 from services.vault.bindings import BINDINGS
 from services.vault.hardening import forbid_core_dumps
 from services.vault.settings import WorkerSettings
-from services.vault.wiring import build_resources
+from services.vault.wiring import build_resources, build_rotation
 from shared.bus.worker import Periodic, Task, run_worker
 from shared.clock import SystemClock
 from shared.db.database import Database
+
+ROTATION_SECONDS = 60.0
+"""Between two looks at what is due; a key may get older than 90 days by this."""
 
 
 def main() -> None:
@@ -30,12 +34,14 @@ def main() -> None:
 
 
 def tasks_of(settings: WorkerSettings, database: Database) -> list[Task]:
+    rotation = build_rotation(settings, database)
+    tasks: list[Task] = [Periodic(ROTATION_SECONDS, rotation.run, "rotation")]
     if settings.audit_checkpoint_dir is None or settings.audit_key_file is None:
-        return []
+        return tasks
     checkpoints = AuditCheckpoints(
         settings.audit_checkpoint_dir, settings.audit_key_file, database, SystemClock()
     )
-    return [Periodic(settings.audit_checkpoint_seconds, checkpoints.write, "audit checkpoints")]
+    return [*tasks, Periodic(settings.audit_checkpoint_seconds, checkpoints.write, "audit checkpoints")]
 
 
 if __name__ == "__main__":

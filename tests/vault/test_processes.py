@@ -58,7 +58,7 @@ def test_the_worker_runs_every_binding(vault: Vault, monkeypatch: pytest.MonkeyP
     worker.main()
     assert ran[0][0] == "worker"
     assert ran[0][1] is BINDINGS
-    assert ran[0][2] == []
+    assert [task.name for task in ran[0][2]] == ["rotation"]
 
 
 async def test_the_application_is_made_from_the_environment(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,16 +12,13 @@ from services.vault import metrics
 from services.vault.aead import KEY_BYTES
 from services.vault.data_keys import repository
 from services.vault.data_keys.cache import DataKeyCache
+from services.vault.data_keys.versions import NewKey, is_due, start
 from services.vault.envelope import check_value
 from services.vault.errors import CheckValueMismatch, WorkspaceShredded
 from services.vault.models import DataKey
 from services.vault.ports import KeyContext, KeyService, WrappedKey
 from services.vault.secret_bytes import SecretBytes
 from shared.clock import Clock
-
-MOST_ENCRYPTIONS = 2**20
-"""Random 96-bit nonces are good for 2^32 messages under one key (SP 800-38D 8.3); this is far below."""
-OLDEST_ACTIVE = timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -72,34 +68,22 @@ class DataKeys:
         return await self._open(row)
 
     def _is_due(self, row: DataKey) -> bool:
-        return row.encryptions >= MOST_ENCRYPTIONS or self._clock.now() - row.created_at >= OLDEST_ACTIVE
+        return is_due(row, self._clock.now())
 
     async def _start_version(self, session: AsyncSession, scope: str) -> DataKey:
         """The next version, or the one that another transaction started while this one waited."""
-        await repository.lock(session, scope)
-        if await repository.is_shredded(session, scope):
-            raise WorkspaceShredded("Nothing is stored for this workspace any more.")
-        present = await repository.active(session, scope)
-        if present is not None and not self._is_due(present):
-            return present
-        if present is not None:
-            await repository.retire(session, scope, present.version)
-        version = await repository.latest_version(session, scope) + 1
+        return await start(
+            session,
+            scope,
+            replace=self._is_due,
+            make=lambda version: self._make(scope, version),
+            now=self._clock.now(),
+        )
+
+    async def _make(self, scope: str, version: int) -> NewKey:
         key = SecretBytes(self._random(KEY_BYTES))
         wrapped = await self._key_service.wrap(key, KeyContext(self._environment, scope, version))
-        row = DataKey(
-            scope=scope,
-            version=version,
-            state="active",
-            wrapped=wrapped.ciphertext,
-            root_key_id=wrapped.root_key_id,
-            check_value=check_value(key),
-            encryptions=0,
-            created_at=self._clock.now(),
-        )
-        session.add(row)
-        await session.flush()
-        return row
+        return NewKey(wrapped, check_value(key))
 
     async def _open(self, row: DataKey) -> SecretBytes:
         """A new key is asked for as well, once: what cannot be got back must not encrypt."""

@@ -178,7 +178,7 @@ class Exports:
         written = 0
         async with database.transaction(workspace_id=redeemed.workspace_id) as session:
             async for secret, mailbox in repository.rows(session, redeemed.secret_ids):
-                password = redeemed.opener.open(secret)
+                password = await self._store.open_later(session, redeemed.opener, secret)
                 hostname = redeemed.hostnames[mailbox.server_id]
                 row = credential(
                     mailbox.address or "", mailbox.display_name, hostname, password.reveal().decode()

@@ -1,8 +1,11 @@
-"""python -m services.vault.keyservice [init | add-key | list]: without a command it serves.
+"""python -m services.vault.keyservice [init | add-key | remove-key | list]: without a command it serves.
 
-init     --keyring FILE [--owner UID]   write a new keyring with one root key, mode 0600
-add-key  --keyring FILE                 add a root key and make it primary; restart the service afterwards
-list     --keyring FILE                 ids of the root keys, never their material
+init        --keyring FILE [--owner UID]   write a new keyring with one root key, mode 0600
+add-key     --keyring FILE                 add a root key and make it primary
+remove-key  --keyring FILE --id ID         destroy a root key that no data key hangs on any more
+list        --keyring FILE                 ids of the root keys, never their material
+
+SIGHUP makes the service read its keyring again; one that is not sound is refused and the old one stays in use.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("init", _init, "write a new keyring with one root key"),
         ("add-key", _add_key, "add a root key and make it primary"),
+        ("remove-key", _remove_key, "destroy a root key that nothing hangs on any more"),
         ("list", _list, "show the ids of the root keys"),
     ):
         command = commands.add_parser(name, help=text)
@@ -49,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         if name == "init":
             command.add_argument(
                 "--owner", type=int, metavar="UID", help="give the file to this uid (as root)"
+            )
+        if name == "remove-key":
+            command.add_argument(
+                "--id",
+                required=True,
+                metavar="rk_…",
+                help="`services.vault.admin root-keys` says which is unused",
             )
     return parser
 
@@ -64,6 +75,12 @@ def _add_key(options: argparse.Namespace) -> int:
     grown = keyring.load(options.keyring).with_new_primary(SystemClock().now())
     keyring.replace(options.keyring, grown)
     print(f"{options.keyring}: primary {grown.primary}")
+    return 0
+
+
+def _remove_key(options: argparse.Namespace) -> int:
+    keyring.replace(options.keyring, keyring.load(options.keyring).without(options.id))
+    print(f"{options.keyring}: removed {options.id}")
     return 0
 
 
@@ -84,11 +101,14 @@ def _serve(_: argparse.Namespace) -> int:
 async def serve(settings: KeyServiceSettings, stop: asyncio.Event | None = None) -> None:
     """Serves until `stop` is set or SIGTERM or SIGINT comes. The keyring is read before the socket exists."""
     ring = keyring.load(settings.keyring_file)
-    server = KeyServer(ring, settings.allowed_uids, idle_seconds=settings.idle_seconds)
+    server = KeyServer(
+        ring, settings.allowed_uids, rotating_uids=settings.rotating_uids, idle_seconds=settings.idle_seconds
+    )
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, server, settings.keyring_file)
     listening = await server.listen(settings.socket, settings.socket_mode)
     get_logger(__name__).info("key service started", root_keys=len(ring.ids()), primary=ring.primary)
     try:
@@ -97,6 +117,16 @@ async def serve(settings: KeyServiceSettings, stop: asyncio.Event | None = None)
         listening.close()
         server.disconnect()
         settings.socket.unlink(missing_ok=True)
+
+
+def _reload(server: KeyServer, file: Path) -> None:
+    try:
+        ring = keyring.load(file)
+    except (keyring.KeyringUnsafe, OSError) as error:
+        get_logger(__name__).error("keyring refused, the old one stays in use", detail=str(error))
+        return
+    server.use(ring)
+    get_logger(__name__).info("keyring read again", root_keys=len(ring.ids()), primary=ring.primary)
 
 
 if __name__ == "__main__":

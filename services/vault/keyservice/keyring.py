@@ -76,6 +76,14 @@ class Keyring:
         key = new_root_key(now)
         return Keyring((*self.root_keys(), key), key.id)
 
+    def without(self, key_id: str) -> Keyring:
+        """A keyring that no longer opens what this key wrapped. Raises KeyringUnsafe for the primary and a stranger."""
+        if key_id == self.primary:
+            raise KeyringUnsafe(f"{key_id} is the primary; add another root key first")
+        if key_id not in self._keys:
+            raise KeyringUnsafe(f"there is no root key {key_id}")
+        return Keyring(tuple(key for key in self.root_keys() if key.id != key_id), self.primary)
+
 
 def new_root_key(now: datetime) -> RootKey:
     return RootKey(new_id("rk"), now.isoformat(), SecretBytes(os.urandom(KEY_BYTES)))

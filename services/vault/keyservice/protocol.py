@@ -3,6 +3,10 @@
     {"operation": "wrap", "context": b64, "key": b64}                        -> {"root_key_id", "wrapped": b64}
     {"operation": "unwrap", "context": b64, "root_key_id", "wrapped": b64}   -> {"key": b64}
     {"operation": "status"}                                                  -> {"primary", "keys": [ids]}
+    {"operation": "make", "context": b64}                     -> {"root_key_id", "wrapped": b64, "check_value": b64}
+    {"operation": "rewrap", "context": b64, "root_key_id", "wrapped": b64}   -> {"root_key_id", "wrapped": b64}
+    {"operation": "rewrap_secrets", "environment", "scope", "old": KEY, "new": KEY, "wraps": [[b64 data, b64 wrap]]}
+        with KEY = {"version", "root_key_id", "wrapped": b64}                -> {"wraps": [b64 or null]}
 
 A refusal is {"error": "not_authentic" | "bad_request" | "forbidden"}; it never says more.
 """
@@ -16,7 +20,8 @@ import struct
 from typing import Any
 
 LENGTH = struct.Struct(">I")
-LARGEST_FRAME = 16 * 1024
+LARGEST_FRAME = 512 * 1024
+"""Room for the wraps of 500 secrets, three times over."""
 
 
 class BadFrame(Exception):

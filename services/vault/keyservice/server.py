@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.vault.aead import NotAuthentic
-from services.vault.keyservice import health
+from services.vault.keyservice import health, rotation
 from services.vault.keyservice.keyring import Keyring
 from services.vault.keyservice.protocol import (
     LENGTH,
@@ -26,15 +26,25 @@ from shared.observability.logging import get_logger
 
 logger = get_logger(__name__)
 
+KNOWN_OPERATIONS = rotation.OPERATIONS | {"wrap", "unwrap", "frame"}
+
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 
 
 class KeyServer:
     """One keyring behind one socket. `operations` counts by (operation, outcome)."""
 
-    def __init__(self, keyring: Keyring, allowed_uids: frozenset[int], *, idle_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        allowed_uids: frozenset[int],
+        *,
+        rotating_uids: frozenset[int] = frozenset(),
+        idle_seconds: float = 30.0,
+    ) -> None:
         self._keyring = keyring
         self._allowed = allowed_uids
+        self._rotating = rotating_uids
         self._idle = idle_seconds
         self.operations: Counter[tuple[str, str]] = Counter()
         self._connections: set[asyncio.StreamWriter] = set()
@@ -46,6 +56,10 @@ class KeyServer:
         server = await asyncio.start_unix_server(self._serve, path=str(path))
         os.chmod(path, mode)
         return server
+
+    def use(self, keyring: Keyring) -> None:
+        """Goes on with other root keys, from the next operation on."""
+        self._keyring = keyring
 
     def disconnect(self) -> None:
         """Closes every open connection; callers connect again."""
@@ -78,7 +92,7 @@ class KeyServer:
     def handle(self, uid: int, message: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request of a peer."""
         operation = str(message.get("operation"))[:16]
-        if uid not in self._allowed:
+        if uid not in self._allowed and not (uid in self._rotating and operation in rotation.OPERATIONS):
             self._count(operation, "forbidden", uid)
             return {"error": "forbidden"}
         try:
@@ -86,7 +100,7 @@ class KeyServer:
         except NotAuthentic:
             self._count(operation, "not_authentic", uid, message)
             return {"error": "not_authentic"}
-        except (BadFrame, ValueError, KeyError):
+        except (BadFrame, ValueError, KeyError, TypeError):
             self._count(operation, "bad_request", uid)
             return {"error": "bad_request"}
         self._count(operation, "ok", uid, message)
@@ -95,6 +109,8 @@ class KeyServer:
     def _operate(self, operation: str, message: dict[str, Any]) -> dict[str, Any]:
         if operation == "status":
             return {"primary": self._keyring.primary, "keys": list(self._keyring.ids())}
+        if operation == "rewrap_secrets":
+            return rotation.rewrap_secrets(self._keyring, message)
         context = decode_bytes(message["context"])
         if operation == "wrap":
             key_id, wrapped = self._keyring.wrap(decode_bytes(message["key"]), context)
@@ -103,13 +119,19 @@ class KeyServer:
             key_id = str(message["root_key_id"])
             key = self._keyring.unwrap(key_id, decode_bytes(message["wrapped"]), context)
             return {"key": encode_bytes(key)}
+        if operation == "rewrap":
+            return rotation.rewrap(self._keyring, message)
+        if operation == "make":
+            return rotation.make(self._keyring, message)
         raise BadFrame("no such operation")
 
     def _count(self, operation: str, outcome: str, uid: int, message: dict[str, Any] | None = None) -> None:
-        known = operation if operation in ("wrap", "unwrap", "status", "frame") else "other"
+        known = operation if operation in KNOWN_OPERATIONS else "other"
         self.operations[known, outcome] += 1
         if known != "status" or outcome != "ok":
             context = describe(decode_bytes(message["context"])) if message and "context" in message else []
+            if message and known == "rewrap_secrets":
+                context = [str(message.get("environment"))[:80], str(message.get("scope"))[:80]]
             logger.info("key operation", operation=known, outcome=outcome, peer_uid=uid, context=context)
 
 

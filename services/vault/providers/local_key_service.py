@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from services.vault.keyservice.protocol import (
     encode_frame,
     read_body,
 )
-from services.vault.ports import KeyContext, WrappedKey
+from services.vault.ports import KeyContext, RootKeys, SecretWrap, WrappedKey
 from services.vault.secret_bytes import SecretBytes
 
 
@@ -50,6 +51,44 @@ class LocalKeyService:
     async def check(self) -> None:
         await self._ask({"operation": "status"})
 
+    async def root_keys(self) -> RootKeys:
+        answer = await self._ask({"operation": "status"})
+        return RootKeys(str(answer["primary"]), tuple(answer["keys"]))
+
+    async def make(self, context: KeyContext) -> tuple[WrappedKey, bytes]:
+        answer = await self._ask({"operation": "make", "context": encode_bytes(context.encode())})
+        wrapped = WrappedKey(str(answer["root_key_id"]), decode_bytes(answer["wrapped"]))
+        return wrapped, decode_bytes(answer["check_value"])
+
+    async def rewrap(self, wrapped: WrappedKey, context: KeyContext) -> WrappedKey:
+        answer = await self._ask(
+            {
+                "operation": "rewrap",
+                "context": encode_bytes(context.encode()),
+                "root_key_id": wrapped.root_key_id,
+                "wrapped": encode_bytes(wrapped.ciphertext),
+            }
+        )
+        return WrappedKey(str(answer["root_key_id"]), decode_bytes(answer["wrapped"]))
+
+    async def rewrap_secrets(
+        self,
+        old: tuple[WrappedKey, KeyContext],
+        new: tuple[WrappedKey, KeyContext],
+        wraps: Sequence[SecretWrap],
+    ) -> list[bytes | None]:
+        answer = await self._ask(
+            {
+                "operation": "rewrap_secrets",
+                "environment": old[1].environment,
+                "scope": old[1].scope,
+                "old": _described(*old),
+                "new": _described(*new),
+                "wraps": [[encode_bytes(one.secret_data), encode_bytes(one.wrap)] for one in wraps],
+            }
+        )
+        return [None if wrap is None else decode_bytes(wrap) for wrap in answer["wraps"]]
+
     async def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._timeout):
@@ -70,3 +109,11 @@ class LocalKeyService:
             return await read_body(reader, await reader.readexactly(LENGTH.size))
         finally:
             writer.close()
+
+
+def _described(wrapped: WrappedKey, context: KeyContext) -> dict[str, Any]:
+    return {
+        "version": context.version,
+        "root_key_id": wrapped.root_key_id,
+        "wrapped": encode_bytes(wrapped.ciphertext),
+    }

@@ -269,7 +269,7 @@ async def test_the_worker_writes_them_when_it_is_told_where(
         WorkerSettings()
     monkeypatch.setenv("SC_AUDIT_KEY_FILE", str(signing.key_file))
     database = Database(signing.vault.database.worker_url)
-    (task,) = worker.tasks_of(WorkerSettings(), database)
+    (_, task) = worker.tasks_of(WorkerSettings(), database)
     assert isinstance(task, Periodic)
     await task.run()
     await database.dispose()

@@ -11,7 +11,7 @@ import pytest
 from services.vault import metrics
 from services.vault.app import create_app
 from services.vault.data_keys import repository
-from services.vault.data_keys.service import MOST_ENCRYPTIONS
+from services.vault.data_keys.versions import MOST_ENCRYPTIONS
 from services.vault.secret_bytes import SecretBytes
 from services.vault.wiring import build_resources
 from shared.contracts.auth_events import WorkspaceDeleted
