@@ -6,7 +6,7 @@ decrypts without a row does not type-check and does not run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ async def grant(
     purpose: Purpose,
     action: str,
     target: str,
-    owners: Sequence[str],
+    owners: Collection[str],
     reason: str | None = None,
     data: dict[str, Any] | None = None,
 ) -> AuditedAccess:
@@ -62,9 +62,10 @@ async def grant(
         reason=reason, data=data or {},
     )  # fmt: skip
     if purpose == "export":
-        for start in range(0, len(owners), MAILBOXES_PER_ROW):
+        listed = sorted(owners)
+        for start in range(0, len(listed), MAILBOXES_PER_ROW):
             await record(
                 session, workspace_id=workspace_id, actor=actor, action=f"{action}.credentials", target=target,
-                outcome="ok", reason=reason, data={"mailbox_ids": list(owners[start : start + MAILBOXES_PER_ROW])},
+                outcome="ok", reason=reason, data={"mailbox_ids": listed[start : start + MAILBOXES_PER_ROW]},
             )  # fmt: skip
     return AuditedAccess(session, workspace_id, purpose, frozenset(owners), _MADE_HERE)

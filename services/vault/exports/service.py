@@ -139,20 +139,20 @@ class Exports:
         export = await repository.redeem(session, export_id, _hash(token), actor.subject, now)
         if export is None:
             raise await self._refusal(session, export_id, token)
-        chosen = await repository.redeemable(session, export.mailbox_ids, OWNER_KIND, FIELD)
+        chosen = await repository.redeemable(session, export_id, OWNER_KIND, FIELD)
         access = await audited.grant(
             session, actor, workspace_id=export.workspace_id, purpose="export", action="vault.export.redeemed",
-            target=export_id, owners=[row.mailbox_id for row in chosen], reason=export.reason,
-            data={"format": export.format, "mailboxes": len(chosen)},
+            target=export_id, owners=chosen.mailbox_ids, reason=export.reason,
+            data={"format": export.format, "mailboxes": len(chosen.mailbox_ids)},
         )  # fmt: skip
-        opener = await self._store.opener(access, {row.data_key_version for row in chosen}, len(chosen))
-        hostnames = await servers.hostnames(session, {row.server_id for row in chosen})
+        opener = await self._store.opener(access, chosen.data_key_versions, len(chosen.secret_ids))
+        hostnames = await servers.hostnames(session, chosen.server_ids)
         metrics.EXPORTS_REDEEMED.labels(export.format).inc()
         return Redeemed(
             export_id=export_id,
             format=export.format,
             workspace_id=export.workspace_id,
-            secret_ids=[row.secret_id for row in chosen],
+            secret_ids=chosen.secret_ids,
             hostnames=hostnames,
             opener=opener,
         )
@@ -177,11 +177,13 @@ class Exports:
         gathered = bytearray(writer.begin().encode())
         written = 0
         async with database.transaction(workspace_id=redeemed.workspace_id) as session:
-            async for secret, mailbox in repository.rows(session, redeemed.secret_ids):
-                password = await self._store.open_later(session, redeemed.opener, secret)
-                hostname = redeemed.hostnames[mailbox.server_id]
+            async for sealed in repository.rows(session, redeemed.secret_ids):
+                password = await self._store.open_later(session, redeemed.opener, sealed)
                 row = credential(
-                    mailbox.address or "", mailbox.display_name, hostname, password.reveal().decode()
+                    sealed.address or "",
+                    sealed.display_name,
+                    redeemed.hostnames[sealed.server_id],
+                    password.reveal().decode(),
                 )
                 password.wipe()
                 gathered += writer.row(row).encode()

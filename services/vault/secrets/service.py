@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,23 @@ from shared.ids import new_id
 OwnerKind = Literal["mailbox", "server", "provider_token"]
 
 
+class Sealed(Protocol):
+    """What a stored secret is opened with: a `Secret`, or those of its columns."""
+
+    @property
+    def workspace_id(self) -> str: ...
+    @property
+    def owner_kind(self) -> str: ...
+    @property
+    def owner_id(self) -> str: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def ciphertext(self) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class Opener:
     """Opens secrets that an audit row covers, with data keys taken before that row was committed.
@@ -32,7 +49,7 @@ class Opener:
     data_keys: dict[int, SecretBytes]
     environment: str
 
-    def open(self, secret: Secret) -> SecretBytes:
+    def open(self, secret: Sealed) -> SecretBytes:
         """The plaintext. Raises NotAuthentic when the row is not what was sealed."""
         self.access.check(secret.workspace_id, secret.owner_id)
         plaintext = envelope.decrypt(
@@ -110,7 +127,7 @@ class SecretStore:
         )
         return Opener(access, keys, self._environment)
 
-    async def open_later(self, session: AsyncSession, opener: Opener, secret: Secret) -> SecretBytes:
+    async def open_later(self, session: AsyncSession, opener: Opener, secret: Sealed) -> SecretBytes:
         """`opener.open`, also when a rotation has moved the secret to another data key since the opener was made."""
         version = envelope.data_key_version(secret.ciphertext)
         if version not in opener.data_keys:
@@ -125,7 +142,7 @@ class SecretStore:
         return opener.open(secret)
 
 
-def binding_of(secret: Secret, environment: str) -> envelope.Binding:
+def binding_of(secret: Sealed, environment: str) -> envelope.Binding:
     return envelope.Binding(
         environment=environment,
         scope=secret.workspace_id,
