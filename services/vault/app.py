@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.vault.client_profiles import endpoints as client_profiles
 from services.vault.credential_reads import endpoints as credential_reads
 from services.vault.data_keys import purge
 from services.vault.exports import endpoints as exports
@@ -31,6 +32,7 @@ ROUTERS = (
     exports.router,
     provider_tokens.router,
     credential_reads.router,
+    client_profiles.router,
 )
 
 
