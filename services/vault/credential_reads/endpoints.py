@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
-from sqlalchemy import Row
 
 from services.vault.credential_reads import repository
 from services.vault.credential_reads.schemas import CredentialRead
@@ -46,5 +45,5 @@ def _after(page: PageRequest) -> tuple[str, str] | None:
     return str(mailbox_id), str(actor_id)
 
 
-def _view(row: Row[Any]) -> CredentialRead:
+def _view(row: object) -> CredentialRead:
     return CredentialRead.model_validate(row, from_attributes=True)
