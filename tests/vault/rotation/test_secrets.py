@@ -20,6 +20,7 @@ from services.vault.secret_bytes import SecretBytes
 from services.vault.secrets import repository as secret_rows
 from shared.contracts.auth_events import WorkspaceDeleted
 from shared.identity import Identity
+from shared.ids import new_id
 from tests.vault.conftest import Vault
 from tests.vault.rotation.conftest import Customer, admin, decrypted, rotation
 
@@ -269,6 +270,30 @@ async def test_a_stream_that_began_before_the_rotation_reads_on_after_it(custome
         assert secret.data_key_version == 2
         opened = await store.open_later(session, opener, secret)
     assert opened.reveal().decode() == customer.passwords[mailbox_id]
+
+
+async def test_an_export_that_was_redeemed_before_the_rotation_is_written_whole_after_it(
+    customer: Customer,
+) -> None:
+    """More rows than are fetched at once, so that the new data key is looked up in the middle of a cursor."""
+    await customer.add(600)
+    await customer.workspace.server()
+    new = {"format": "json", "mailbox_ids": None, "reason": "in a test"}
+    made = await customer.workspace.post("/exports", new, key=new_id("key"))
+    link = made.raise_for_status().json()
+    exports = customer.vault.resources.exports
+    actor = Identity(
+        "user", "usr_a", customer.id, "owner", frozenset(), frozenset(), None, None, "gateway", "req_a"
+    )
+    async with customer.vault.api_database.transaction(workspace_id=customer.id) as session:
+        redeemed = await exports.redeem(session, actor, link["id"], link["token"])
+    rotating = rotation(customer.vault, batch=500)
+    await rotating.start_version(customer.id)
+    await rotating.run(customer.id)
+    customer.vault.resources.cache.purge(customer.id)
+    written = b"".join([part async for part in exports.stream(customer.vault.api_database, redeemed)])
+    assert written.count(b'"password-') >= 600
+    assert all(f'"{password}"'.encode() in written for password in customer.passwords.values())
 
 
 async def test_a_secret_of_another_workspace_is_not_rewrapped(vault: Vault) -> None:
