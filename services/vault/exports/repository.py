@@ -91,11 +91,12 @@ async def redeemable(session: AsyncSession, export_id: str, owner_kind: OwnerKin
     )
     secret_ids, mailbox_ids = [], []
     server_ids, data_key_versions = set(), set()
-    async for secret_id, mailbox_id, server_id, version in result:
-        secret_ids.append(secret_id)
-        mailbox_ids.append(mailbox_id)
-        server_ids.add(server_id)
-        data_key_versions.add(version)
+    async for part in result.partitions():  # row by row it would take a switch of tasks for each
+        for secret_id, mailbox_id, server_id, version in part:
+            secret_ids.append(secret_id)
+            mailbox_ids.append(mailbox_id)
+            server_ids.add(server_id)
+            data_key_versions.add(version)
     return Redeemable(secret_ids, frozenset(mailbox_ids), frozenset(server_ids), frozenset(data_key_versions))
 
 
@@ -113,8 +114,9 @@ async def rows(session: AsyncSession, secret_ids: Sequence[str]) -> AsyncIterato
         .order_by(Mailbox.address)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )  # fmt: skip
-    async for row in result:
-        yield SealedRow(*row)
+    async for part in result.partitions():
+        for row in part:
+            yield SealedRow(*row)
 
 
 async def delete_of_workspace(session: AsyncSession, workspace_id: str) -> None:
