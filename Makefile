@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down clean status test check mutation fmt bench-gateway bench-filter bench-revocation
+.PHONY: help setup demo up down clean status test check mutation fmt bench-gateway bench-filter bench-revocation bench-vault
 PYTHON := var/venv/bin/python
 
 help: ## Show this list
@@ -46,3 +46,6 @@ bench-gateway: setup ## The gateway's speed beside HAProxy, nginx auth_request, 
 
 bench-revocation: setup ## How long after authority was taken away the gateways act on it, bus up and down
 	@$(PYTHON) -m bench.revocation
+
+bench-vault: setup ## How fast a rotation of a million secrets goes, and what readers feel of it
+	@$(PYTHON) -m bench.vault
