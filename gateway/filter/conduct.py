@@ -57,7 +57,8 @@ class Conduct:
 
     def note(self, trail: Trail, status: int, raw_path: bytes) -> None:
         """Counts what one answer says of its sender."""
-        sender = _sender(trail)
+        # A credential that is refused is no word of its owner: who stole it may go on using it.
+        sender = sender_of(None, trail.client_ip) if status == 401 else _sender(trail)
         if trail.judged or sender is None:
             return
         if trail.suspicion:

@@ -96,6 +96,20 @@ async def test_nobody_without_the_credential_can_have_an_account_blocked(stage: 
     assert (await stage.get(stage.path, stage.owner(VICTIM))).status_code == 200
 
 
+async def test_who_holds_a_session_that_has_ended_cannot_have_its_account_blocked(stage: Stage) -> None:
+    """While the bus is silent auth is asked, and only its answer says that the session is over."""
+    stolen, present = new_id("ses"), new_id("ses")
+    stage.made.gateway.authority.doubt()
+    stage.made.answers[stolen] = {"active": False}
+    stage.made.answers[present] = {"active": True, "role": "owner"}
+    headers = stage.of(ATTACKER, **stage.made.person(stage.account, session_id=stolen))
+    refused = {(await stage.get(stage.path, headers)).status_code for _ in range(300)}
+    own = stage.of(VICTIM, **stage.made.person(stage.account, session_id=present))
+    assert 401 in refused
+    assert 200 not in refused
+    assert (await stage.get(stage.path, own)).status_code == 200
+
+
 @pytest.mark.asvs("2.4.1")
 async def test_an_account_that_searches_for_ids_is_stopped_wherever_it_comes_from(stage: Stage) -> None:
     statuses = [
