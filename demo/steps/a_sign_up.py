@@ -16,7 +16,7 @@ async def collect(story: Story) -> Evidence:
         "POST", f"{a.path}/invitations", {"email": story.member_email, "role": "member"}
     )
     story.member, member_account = await sign_up(story, "Mia Member", story.member_email, new_password())
-    token = token_of(await story.letter(story.member_email, "invit"))
+    token = token_of(await story.letter(story.member_email, "/invitation#"))
     accepted = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
     again = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
     return {

@@ -154,6 +154,11 @@ class AboveOwnRole(Forbidden):
     title = "Nobody grants or removes a role above his own"
 
 
+class NetworkRefused(Invalid):
+    code = "network_refused"
+    title = "Not a network"
+
+
 class ScopesRefused(Invalid):
     code = "scopes_refused"
     title = "A key can do no more than its maker"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Header
+from pydantic import WithJsonSchema
 
 from shared.errors import DomainError
 
@@ -57,7 +58,9 @@ def parse(header: str) -> IfMatch:
 
 async def _if_match(
     header: Annotated[
-        str | None, Header(alias="If-Match", max_length=512, description="ETag of what is to be changed")
+        str | None,
+        WithJsonSchema({"type": "string", "maxLength": 512, "pattern": r'^"[!#-~]*"$'}),
+        Header(alias="If-Match", max_length=512, description="ETag of what is to be changed"),
     ] = None,
 ) -> IfMatch:
     if header is None:

@@ -43,9 +43,13 @@ _MEANINGS: Final = {
     "403": "The caller may not do this, or has to sign in afresh first",
     "404": "There is nothing here, or it is not the caller's",
     "409": "It contradicts the present state",
+    "412": "It was changed in the meantime",
     "422": "A field is not valid",
+    "428": "The header that says what the caller has seen is missing",
     "default": "Any other failure",
 }
+_NEEDED: Final = {"Idempotency-Key": {"400", "409", "422"}, "If-Match": {"412", "428"}}
+"""Headers that the kit asks for, and how it answers when one is missing or does not fit."""
 _OF_FASTAPI: Final = ("HTTPValidationError", "ValidationError")
 
 
@@ -96,9 +100,10 @@ def _add_problems(operation: dict[str, Any], rule: dict[str, Any]) -> None:
     if "requestBody" in operation or any(parameter["in"] == "query" for parameter in parameters):
         statuses.add("422")
     for parameter in parameters:
-        if parameter["name"] == "Idempotency-Key":
-            parameter["required"] = True  # FastAPI thinks it optional; the kit answers 400 without it
-            statuses |= {"400", "409", "422"}
+        needed = _NEEDED.get(parameter["name"])
+        if needed is not None:
+            parameter["required"] = True  # FastAPI thinks it optional, since the kit answers for itself
+            statuses |= needed
     responses = operation.setdefault("responses", {})
     if "422" in responses and MEDIA_TYPE not in responses["422"].get("content", {}):
         del responses["422"]

@@ -81,7 +81,7 @@ class PageRequest:
 
 async def _page_request(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    cursor: Annotated[str | None, Query(min_length=1, max_length=512)] = None,
+    cursor: Annotated[str | None, Query(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")] = None,
 ) -> PageRequest:
     return PageRequest(limit, None if cursor is None else decode_cursor(cursor))
 

@@ -66,7 +66,7 @@ async def attack(auth: Stage, tries: list[tuple[str, str]]) -> Counter[str]:
 
     for start in range(0, len(tries), 20):
         await asyncio.gather(*(one(*each) for each in tries[start : start + 20]))
-        auth.clock.advance(seconds(0.02))
+        auth.clock.advance(seconds(0.01))
     return ends
 
 

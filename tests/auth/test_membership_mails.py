@@ -19,8 +19,12 @@ async def heard(auth: Stage, workspace_id: str, *actions: str) -> list[Mail]:
 
 
 def of(mails: list[Mail], kind: str) -> dict[str, str]:
-    """address → text"""
-    return {mail.to: mail.text for mail in mails if mail.kind == kind}
+    """address → the texts, one after the other"""
+    texts: dict[str, str] = {}
+    for mail in mails:
+        if mail.kind == kind:
+            texts[mail.to] = texts.get(mail.to, "") + mail.text
+    return texts
 
 
 async def quiet_company(auth: Stage) -> tuple[Person, Person, Person, str]:

@@ -27,6 +27,7 @@ CREDENTIALS = {
     "auth-api": {"access_key", "sc_api_key_pepper", "sc_second_factor_key", "sc_resend_webhook_secret"},
     "auth-worker": {"mail_key", "sc_resend_api_key"},
     "provisioner-api": {"sc_stripe_checkout_key", "sc_stripe_webhook_secret"},
+    "gateway": {"sc_threat_amqp_url"},
     "provisioner-worker": {
         "sc_scaleway_secret_key",
         "sc_stripe_secret_key",

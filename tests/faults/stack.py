@@ -4,7 +4,6 @@ and, behind a door of its own, each service's database."""
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +19,7 @@ from services.auth.access_tokens import AccessTokens
 from services.auth.bindings import BINDINGS
 from shared.clock import SystemClock
 from shared.ids import new_id
-from tests.fixtures.bus import Rabbit
+from tests.fixtures.bus import Rabbit, signal_broker
 from tests.fixtures.database import ServiceDatabase, ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.fixtures.processes import PUBLIC_URL, Processes, identity_processes
@@ -112,8 +111,7 @@ class Whole:
         if kind == "database":
             await self.doors[name].shut()
         elif kind == "broker":
-            for pid in self.rabbit.node.pids():
-                os.kill(pid, signal.SIGKILL)
+            signal_broker(self.rabbit.node, signal.SIGKILL)
         else:
             await self.processes.kill(name)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -12,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.rabbitmq import RabbitNode
-from tests.fixtures.bus import Rabbit, own_rabbit
+from tests.fixtures.bus import Rabbit, own_rabbit, signal_broker
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.fixtures.revocation import Stage, Watch, revocation_stage
@@ -36,14 +33,6 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     async with revocation_stage(tmp_path, trust, service_database("auth"), rabbit) as made:
         yield made
-
-
-def signal_all(node: RabbitNode, number: signal.Signals) -> None:
-    for pid in node.pids():
-        with contextlib.suppress(
-            ProcessLookupError
-        ):  # one of its children's children may have ended by itself
-            os.kill(pid, number)
 
 
 async def refused(watches: list[Watch], moment: float, seconds: float) -> None:
@@ -74,7 +63,7 @@ async def test_a_broker_that_is_killed_ends_trust_at_once_and_returns_by_itself(
     kept = await stage.session()
     write = f"/v1/workspaces/{stage.workspace_id}/invitations"
     async with stage.watched(kept) as others, stage.watched(taken["session"], CALLERS) as watches:
-        signal_all(rabbit.node, signal.SIGKILL)
+        signal_broker(rabbit.node, signal.SIGKILL)
         await taken["session"].take()
         await refused(watches, time.monotonic(), WITHIN_SECONDS + ROOM_SECONDS)
         await stage.fresh(False)
@@ -111,14 +100,14 @@ async def test_a_broker_that_freezes_is_trusted_for_five_seconds_at_most(
 ) -> None:
     authority = await stage.membership()
     async with stage.watched(authority, CALLERS) as watches:
-        signal_all(rabbit.node, signal.SIGSTOP)
+        signal_broker(rabbit.node, signal.SIGSTOP)
         try:
             await authority.take()
             committed = time.monotonic()
             await refused(watches, committed, WITHIN_SECONDS + ROOM_SECONDS)
             assert max(watch.last_admitted() for watch in watches) - committed < WITHIN_SECONDS + ROOM_SECONDS
         finally:
-            signal_all(rabbit.node, signal.SIGCONT)
+            signal_broker(rabbit.node, signal.SIGCONT)
         await stage.fresh(True, 90)
         for client in stage.gateways.values():
             assert (await client.get(authority.path, headers=authority.headers)).status_code == 404

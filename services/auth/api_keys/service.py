@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from services.auth import stream
 from services.auth.api_keys import format as key_format
 from services.auth.api_keys import repository
 from services.auth.api_keys.schemas import ApiKeyView, CreateApiKey, CreatedApiKey, RotateApiKey
-from services.auth.errors import KeyClosed, ScopesRefused
+from services.auth.errors import KeyClosed, NetworkRefused, ScopesRefused
 from services.auth.models import ApiKey
 from services.auth.workspaces.roles import require_admin
 from services.auth.workspaces.service import acting_role, active, require_user
@@ -44,7 +45,7 @@ async def create(
         raise Conflict(f"The workspace has {KEYS_PER_WORKSPACE} keys.", next_action="Revoke one first.")
     key, clear = _new_key(hasher, workspace_id, maker, now, request.expires_in_days)
     key.name, key.scopes = request.name, sorted(set(request.scopes))
-    key.allowed_networks = sorted(set(request.allowed_networks))
+    key.allowed_networks = sorted({_canonical(network) for network in request.allowed_networks})
     session.add(key)
     await session.flush()
     await _record(session, identity, key, "auth.api_key.created", scopes=list(key.scopes))
@@ -90,6 +91,18 @@ async def _maker(session: AsyncSession, identity: Identity, workspace_id: str) -
     workspace = await active(session, workspace_id)
     require_admin(await acting_role(session, workspace.id, identity))
     return maker
+
+
+def _canonical(network: str) -> str:
+    """A CIDR block in its one spelling; a single address is a block of its own. Raises NetworkRefused."""
+    try:
+        return str(ipaddress.ip_network(network.strip()))
+    except ValueError:
+        raise NetworkRefused(
+            "Each network is an address or a CIDR block whose host bits are zero.",
+            field="body.allowed_networks",
+            next_action="Write it like 198.51.100.0/24 or 2001:db8::/48.",
+        ) from None
 
 
 def _check_scopes(identity: Identity, scopes: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from shared.web.session import SessionDep
 
 router = APIRouter(tags=["Notifications"])
 
-Token = Annotated[str, Query(min_length=1, max_length=2048, pattern=r"^[A-Za-z0-9_.-]+$")]
+Token = Annotated[str, Query(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_.-]+$")]
 ONE_CLICK: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -58,7 +58,7 @@ async def unsubscribe(session: SessionDep, wired: Wired, token: Token) -> Unsubs
     return await service.unsubscribe(session, wired.links, wired.clock, token)
 
 
-@router.get("/v1/unsubscribe", status_code=303, dependencies=[public()])
+@router.get("/v1/unsubscribe", status_code=303, response_class=RedirectResponse, dependencies=[public()])
 async def unsubscribe_page(wired: Wired, token: Token) -> RedirectResponse:
     """For mail programs that open the address instead: leads to a page with a button, and changes nothing itself."""
     return RedirectResponse(f"{wired.settings.public_url}/unsubscribe#token={token}", status_code=303)
