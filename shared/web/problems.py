@@ -106,7 +106,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(item["loc"][:1] == ("path",) for item in found):
-        return not_found()
+        methods = _methods_here(request)
+        return not_found() if request.method in methods else _not_allowed(request, methods)
     errors = [
         {"field": ".".join(str(part) for part in item["loc"]), "detail": str(item["msg"])}
         for item in found[:20]
@@ -128,17 +129,29 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return not_found()
     code = _CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
     text = str(error.detail)
-    headers = {"Allow": _methods_here(request)} if error.status_code == 405 else error.headers or {}
-    return problem(error.status_code, code, text, text, instance=request_id(request), headers=headers)
+    if error.status_code == 405:
+        return _not_allowed(request, _methods_here(request))
+    return problem(
+        error.status_code, code, text, text, instance=request_id(request), headers=error.headers or {}
+    )
 
 
-def _methods_here(request: Request) -> str:
-    """All methods of the path (RFC 9110, 10.2.1): Starlette names only those of the first route that has it."""
-    methods: set[str] = set()
+def _not_allowed(request: Request, methods: set[str]) -> Response:
+    title = "Method Not Allowed"
+    headers = {"Allow": ", ".join(sorted(methods))}
+    return problem(405, _CODES[405], title, title, instance=request_id(request), headers=headers)
+
+
+def _methods_here(request: Request) -> set[str]:
+    """All methods of the path (RFC 9110, 10.2.1): Starlette knows only those of the first route that has it, and
+    takes `refresh` in `/sessions/refresh` for the id in `/sessions/{session_id}`."""
+    methods: dict[str, set[str]] = {}
     for context in iter_route_contexts(request.app.routes):
-        if context.path_format and compile_path(context.path_format)[0].match(request.url.path):
-            methods |= set(context.methods or ())
-    return ", ".join(sorted(methods))
+        path = context.path_format
+        if path and compile_path(path)[0].match(request.url.path):
+            methods.setdefault(path, set()).update(context.methods or ())
+    plainest = min(methods, key=lambda path: path.count("{"), default=None)
+    return methods[plainest] if plainest else set()
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

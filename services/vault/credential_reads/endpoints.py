@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from services.vault.credential_reads import repository
 from services.vault.credential_reads.schemas import CredentialRead
@@ -17,13 +17,23 @@ from shared.web.session import SessionDep
 router = APIRouter(tags=["Audit"])
 
 
+def _rfc3339(value: object) -> object:
+    """Pydantic would take a bare number for seconds since the epoch; the document says date and time."""
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("write it like 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+
+
 @router.get("/v1/workspaces/{workspace_id}/credential-reads", dependencies=[requires("audit.read")])
 async def list_credential_reads(
     workspace_id: WorkspaceId,
     page: PageDep,
     session: SessionDep,
     actor_id: Annotated[str | None, Query(pattern=r"^(usr|key)_[0-9a-f]{32}$")] = None,
-    since: Annotated[AwareDatetime | None, Query()] = None,
+    since: Annotated[Moment | None, Query()] = None,
 ) -> Page[CredentialRead]:
     """By mailbox and reader, what was revealed or exported since then: for when a colleague leaves or a key leaks.
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-Reason = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500, pattern=r"^[^\x00]*$")
-]
+# At least three characters between its first and last visible one, and no NUL, which PostgreSQL cannot store.
+_THREE_CHARACTERS = r"^[^\x00]*[^\s\x00][^\x00]+[^\s\x00][^\x00]*$"
+
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_THREE_CHARACTERS)]
 
 
 class RevealRequest(BaseModel):
