@@ -282,20 +282,28 @@ class Services:
         if directory.exists():
             shutil.rmtree(directory)
         directory.mkdir(parents=True)
-        content = dict(row.secrets)
-        for issuer, holders in ISSUERS.items():
-            if row.name in holders:
-                content["identity_key"] = self._key(f"identity-{issuer}").read_text()
-        environment = dict(row.environment)
-        for name, text in content.items():
+        for name, text in self._secrets(row).items():
             file = directory / name
             file.touch(mode=0o600)
             file.write_text(text)
             account.own(file, 0o400)
-            if name.endswith("_key") and text.startswith("-----BEGIN"):
-                # A key in PEM is handed over by the path of its file.
-                environment[f"SC_{name.upper()}_FILE"] = str(file)
         account.own(directory, 0o500)
-        environment["SC_SECRETS_DIR"] = str(directory)
         socket = self.layout.sockets / f"{row.socket}.sock" if row.socket else None
-        return Process(row.name, row.argv, environment, account, socket)
+        return Process(row.name, row.argv, self.environment(row), account, socket)
+
+    def environment(self, row: Row) -> dict[str, str]:
+        """What the row's process is told beside its secrets. A key in PEM is handed over by the path of its file."""
+        directory = self.layout.secrets / row.name
+        keys = {
+            f"SC_{name.upper()}_FILE": str(directory / name)
+            for name, text in self._secrets(row).items()
+            if name.endswith("_key") and text.startswith("-----BEGIN")
+        }
+        return {**row.environment, **keys, "SC_SECRETS_DIR": str(directory)}
+
+    def _secrets(self, row: Row) -> dict[str, str]:
+        content = dict(row.secrets)
+        for issuer, holders in ISSUERS.items():
+            if row.name in holders:
+                content["identity_key"] = self._key(f"identity-{issuer}").read_text()
+        return content

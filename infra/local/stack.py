@@ -85,11 +85,10 @@ class Stack:
         services = self.services()
         row = next(row for row in services.rows() if row.name == process)
         account = of_process(process)
-        environment = {**row.environment, "SC_SECRETS_DIR": str(self.layout.secrets / process)}
         job = await asyncio.create_subprocess_exec(
             *account.command([str(self.layout.python), *argv]),
             cwd=self.layout.mount,
-            env=environment,
+            env=services.environment(row),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

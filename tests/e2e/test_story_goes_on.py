@@ -28,6 +28,7 @@ CREDENTIALS = {
     "auth-worker": {"mail_key", "sc_resend_api_key"},
     "provisioner-api": {"sc_stripe_checkout_key", "sc_stripe_webhook_secret"},
     "gateway": {"sc_threat_amqp_url"},
+    "vault-worker": {"audit_key"},
     "provisioner-worker": {
         "sc_scaleway_secret_key",
         "sc_stripe_secret_key",
