@@ -81,8 +81,11 @@ class Layout:
         return any(line.split(" ")[4] == str(self.mount) for line in lines)
 
     def bind(self) -> None:
-        """Mounts the checkout; does nothing when it is there."""
+        """Mounts the checkout; does nothing when it is there. What an earlier checkout at this path has left, before it
+        was deleted, is taken away: it would be read in place of what is written here."""
         self.var.mkdir(parents=True, exist_ok=True)
+        if self.mounted() and not self.mount.samefile(self.checkout):
+            self.unbind()
         if not self.mounted():
             self.mount.mkdir(parents=True, exist_ok=True)
             subprocess.run(["mount", "--bind", str(self.checkout), str(self.mount)], check=True)

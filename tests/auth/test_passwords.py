@@ -40,7 +40,7 @@ async def ask_reset(auth: Stage, email: str) -> httpx.Response:
 async def reset_token(auth: Stage, person: Person) -> str:
     assert (await ask_reset(auth, person.email)).status_code == 202
     await auth.send_mail()
-    assert auth.mail.last_to(person.email).kind == "password_reset_link"
+    assert "password_reset_link" in {mail.kind for mail in auth.mail.mails if mail.to == person.email}
     return auth.link_token(person.email)
 
 

@@ -15,10 +15,9 @@ from demo.logins import resume
 from demo.story import Story
 from demo.world import until
 from infra.local.accounts import UIDS
-from infra.local.start import up
 from infra.local.stop import down
 from sandbox.net.cgroups import Cgroup
-from tests.e2e.conftest import Told
+from tests.e2e.conftest import Told, up_when_a_range_is_free
 
 pytestmark = pytest.mark.stack
 
@@ -135,7 +134,7 @@ async def test_after_a_stop_and_a_start_old_mail_is_read_and_new_mail_flows(told
     await asyncio.to_thread(down, told.stack)
     assert not Cgroup(f"sc-{told.stack.layout.id}").exists()
     assert not told.stack.layout.mounted()
-    await up(told.stack)
+    await asyncio.to_thread(up_when_a_range_is_free, told.stack)
     story = await resume(told.stack)
     try:
         await certified_again(story)

@@ -22,7 +22,8 @@ WANTED = {
 }
 UNWANTED = ("server", "x-powered-by", "via", "x-sc-identity", "date-of-build", "access-control-allow-origin")
 INNER = re.compile(
-    r"Traceback|\.py\b|sqlalchemy|asyncpg|postgres|psycopg|/run/sc-|/usr/lib|site-packages|\.sock\b|stack", re.I
+    r"Traceback|\.py\b|sqlalchemy|asyncpg|postgres|psycopg|/run/sc-|/usr/lib|site-packages|\.sock\b|stack",
+    re.I,
 )
 
 
