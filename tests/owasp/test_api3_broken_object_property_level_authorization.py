@@ -29,6 +29,8 @@ SHOWN = {
     "GET /v1/workspaces/{workspace_id}/audit: row_hash",  # what the chain of rows is checked with
     "POST /v1/secret-scanning/alerts: token_hash",  # the shape of the partner who asks
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/reveal: password",  # what it is for
+    # Apple's key for "the same one", true or false
+    "GET /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/client-profile: OutgoingPasswordSameAsIncomingPassword",
 }
 SHAPES_OF_OTHERS = ("POST /v1/webhooks/", "POST /v1/secret-scanning/alerts")
 """Signed by a vendor, who may send more than we read."""
