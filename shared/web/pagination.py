@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
@@ -50,6 +51,12 @@ def decode_cursor(cursor: str) -> list[str | int]:
     return values
 
 
+def _text(value: str | int) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise _bad_cursor()
+    return value
+
+
 def _bad_cursor() -> CursorRefused:
     return CursorRefused(field="query.cursor", next_action="Start at the first page.")
 
@@ -64,11 +71,29 @@ class PageRequest:
     @property
     def after_id(self) -> str | None:
         """The cursor of lists that are sorted by id alone."""
+        texts = self.after_texts(1)
+        return None if texts is None else texts[0]
+
+    def after_texts(self, count: int) -> tuple[str, ...] | None:
+        """The cursor of lists that are sorted by `count` texts. Raises CursorRefused."""
         if self.after is None:
             return None
-        if len(self.after) != 1 or not isinstance(self.after[0], str) or "\0" in self.after[0]:
+        if len(self.after) != count:
             raise _bad_cursor()
-        return self.after[0]
+        return tuple(_text(value) for value in self.after)
+
+    def after_moment(self) -> tuple[datetime, str] | None:
+        """The cursor of lists that are sorted by a moment, then by id. Raises CursorRefused."""
+        texts = self.after_texts(2)
+        if texts is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(texts[0])
+        except ValueError as error:
+            raise _bad_cursor() from error
+        if moment.tzinfo is None:
+            raise _bad_cursor()
+        return moment, texts[1]
 
     def page(self, rows: Sequence[R], view: Callable[[R], T], key: Callable[[R], Any]) -> Page[T]:
         """A page from up to `limit + 1` rows: the extra one only says that there are more."""

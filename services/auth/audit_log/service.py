@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.audit_log import repository
 from services.auth.audit_log.schemas import AuditView
 from services.auth.models import AuditLog
 from shared.contracts.audit import AuditRecorded
-from shared.web.pagination import CursorRefused, Page, PageRequest
+from shared.web.pagination import Page, PageRequest
 
 
 async def project(session: AsyncSession, event: AuditRecorded) -> None:
@@ -41,25 +39,12 @@ async def page(
     rows = await repository.page(
         session,
         workspace_id,
-        before=_position(page),
+        before=page.after_moment(),
         limit=page.limit + 1,
         action=action,
         target=target,
     )
     return page.page(rows, _view, lambda row: (row.at.isoformat(), row.id))
-
-
-def _position(page: PageRequest) -> tuple[datetime, str] | None:
-    if page.after is None:
-        return None
-    try:
-        at, identifier = page.after
-        moment = datetime.fromisoformat(str(at))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not isinstance(identifier, str) or "\0" in identifier:
-        raise CursorRefused(field="query.cursor", next_action="Start at the first page.")
-    return moment, identifier
 
 
 def _view(row: AuditLog) -> AuditView:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Threat
 from services.auth.threats import repository
 from services.auth.threats.schemas import ThreatView
 from shared.contracts.gateway_events import ThreatObserved
-from shared.errors import Invalid
 from shared.web.pagination import Page, PageRequest
 
 
@@ -29,24 +26,9 @@ async def page(
     session: AsyncSession, workspace_id: str, page: PageRequest, *, kind: str | None
 ) -> Page[ThreatView]:
     rows = await repository.page(
-        session, workspace_id, before=_position(page), limit=page.limit + 1, kind=kind
+        session, workspace_id, before=page.after_moment(), limit=page.limit + 1, kind=kind
     )
     return page.page(rows, _view, lambda row: (row.last_at.isoformat(), row.id))
-
-
-def _position(page: PageRequest) -> tuple[datetime, str] | None:
-    if page.after is None:
-        return None
-    try:
-        at, identifier = page.after
-        moment = datetime.fromisoformat(str(at))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not isinstance(identifier, str) or "\0" in identifier:
-        raise Invalid(
-            "The cursor is not one of ours.", field="query.cursor", next_action="Start at the first page."
-        )
-    return moment, identifier
 
 
 def _view(row: Threat) -> ThreatView:

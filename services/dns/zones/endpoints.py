@@ -18,7 +18,6 @@ from shared.web import (
     SessionDep,
     requires,
 )
-from shared.web.pagination import CursorRefused
 
 router = APIRouter(prefix="/v1/workspaces/{workspace_id}/zones", tags=["zones"])
 
@@ -74,14 +73,5 @@ async def zone_records(
 ) -> Page[RecordStateView]:
     """The record sets that our servers want in the zone, each as last seen in DNS."""
     zone = await repository.get(session, zone_id)
-    rows = await repository.record_states(session, zone.id, _after(page.after), page.limit + 1)
+    rows = await repository.record_states(session, zone.id, page.after_texts(3), page.limit + 1)
     return page.page(rows, record_view, lambda row: (row.name, row.type, row.server_id))
-
-
-def _after(cursor: list[str | int] | None) -> tuple[str, str, str] | None:
-    if cursor is None:
-        return None
-    if len(cursor) != 3 or not all(isinstance(part, str) and "\0" not in part for part in cursor):
-        raise CursorRefused(field="query.cursor", next_action="Start at the first page.")
-    name, kind, server = (str(part) for part in cursor)
-    return name, kind, server

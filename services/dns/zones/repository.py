@@ -34,7 +34,7 @@ async def page(session: AsyncSession, workspace_id: str, after: str | None, limi
 
 
 async def record_states(
-    session: AsyncSession, zone_id: str, after: tuple[str, str, str] | None, limit: int
+    session: AsyncSession, zone_id: str, after: tuple[str, ...] | None, limit: int
 ) -> Sequence[RecordState]:
     query = select(RecordState).where(RecordState.zone_id == zone_id)
     key = tuple_(RecordState.name, RecordState.type, RecordState.server_id)

@@ -11,7 +11,7 @@ from services.vault.credential_reads import repository
 from services.vault.credential_reads.schemas import CredentialRead
 from shared.ids import WorkspaceId
 from shared.web.access import requires
-from shared.web.pagination import CursorRefused, Page, PageDep, PageRequest
+from shared.web.pagination import Page, PageDep
 from shared.web.session import SessionDep
 
 router = APIRouter(tags=["Audit"])
@@ -41,18 +41,9 @@ async def list_credential_reads(
     here: they show no password.
     """
     rows = await repository.page(
-        session, workspace_id, since=since, actor_id=actor_id, after=_after(page), limit=page.limit + 1
+        session, workspace_id, since=since, actor_id=actor_id, after=page.after_texts(2), limit=page.limit + 1
     )
     return page.page(rows, _view, lambda row: (row.mailbox_id, row.actor_id))
-
-
-def _after(page: PageRequest) -> tuple[str, str] | None:
-    if page.after is None:
-        return None
-    if len(page.after) != 2 or any(not isinstance(part, str) or "\0" in part for part in page.after):
-        raise CursorRefused(field="query.cursor", next_action="Start at the first page.")
-    mailbox_id, actor_id = page.after
-    return str(mailbox_id), str(actor_id)
 
 
 def _view(row: object) -> CredentialRead:

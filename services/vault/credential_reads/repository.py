@@ -35,7 +35,7 @@ async def page(
     *,
     since: datetime | None,
     actor_id: str | None,
-    after: tuple[str, str] | None,
+    after: tuple[str, ...] | None,
     limit: int,
 ) -> Sequence[Row[Any]]:
     """One row for each mailbox and reader, by their ids."""
