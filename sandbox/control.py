@@ -32,6 +32,7 @@ from sandbox.scaleway import ScalewayCloud
 from sandbox.stripe import Books as StripeBooks
 from sandbox.stripe import Webhooks, billing, checkout
 from sandbox.stripe.errors import StripeError
+from sandbox.webhooks import WebhookSender
 
 
 @dataclass(frozen=True)
@@ -303,27 +304,33 @@ def _cloudflare(wiring: Wiring) -> APIRouter:
     return router
 
 
+def _add_webhook_routes(router: APIRouter, webhooks: WebhookSender, prefix: str = "") -> None:
+    """Where a vendor's webhooks go, what became of each, and one sent again."""
+
+    @router.get(f"{prefix}/webhook")
+    async def endpoint() -> dict[str, Any]:
+        return webhooks.endpoint() or {}
+
+    @router.put(f"{prefix}/webhook")
+    async def configure(body: WebhookEndpoint) -> dict[str, Any]:
+        webhooks.configure(body.url, body.ca_file)
+        return body.model_dump()
+
+    @router.get(f"{prefix}/deliveries")
+    async def deliveries() -> list[dict[str, Any]]:
+        return webhooks.deliveries()
+
+    @router.post(f"{prefix}/events/{{event_id}}/resend")
+    async def again(event_id: str) -> dict[str, Any]:
+        webhooks.resend(event_id)
+        return {"event": event_id}
+
+
 def _billing(wiring: Wiring) -> APIRouter:
     """The buyer's side of Stripe, and its webhooks."""
     router = APIRouter(prefix="/stripe")
 
-    @router.get("/webhook")
-    async def endpoint() -> dict[str, Any]:
-        return wiring.webhooks.endpoint() or {}
-
-    @router.put("/webhook")
-    async def configure(body: WebhookEndpoint) -> dict[str, Any]:
-        wiring.webhooks.configure(body.url, body.ca_file)
-        return body.model_dump()
-
-    @router.get("/deliveries")
-    async def deliveries() -> list[dict[str, Any]]:
-        return wiring.webhooks.deliveries()
-
-    @router.post("/events/{event_id}/resend")
-    async def again(event_id: str) -> dict[str, Any]:
-        wiring.webhooks.resend(event_id)
-        return {"event": event_id}
+    _add_webhook_routes(router, wiring.webhooks)
 
     @router.post("/checkout/{session_id}/pay")
     async def pay(session_id: str) -> dict[str, Any]:
@@ -345,23 +352,7 @@ def _mail(wiring: Wiring) -> APIRouter:
     async def sent(to: str | None = None) -> list[dict[str, Any]]:
         return wiring.resend.messages(to)
 
-    @router.get("/resend/webhook")
-    async def endpoint() -> dict[str, Any]:
-        return wiring.resend_webhooks.endpoint() or {}
-
-    @router.put("/resend/webhook")
-    async def configure(body: WebhookEndpoint) -> dict[str, Any]:
-        wiring.resend_webhooks.configure(body.url, body.ca_file)
-        return body.model_dump()
-
-    @router.get("/resend/deliveries")
-    async def deliveries() -> list[dict[str, Any]]:
-        return wiring.resend_webhooks.deliveries()
-
-    @router.post("/resend/events/{event_id}/resend")
-    async def again(event_id: str) -> dict[str, Any]:
-        wiring.resend_webhooks.resend(event_id)
-        return {"event": event_id}
+    _add_webhook_routes(router, wiring.resend_webhooks, "/resend")
 
     @router.post("/resend/messages/{mail_id}/outcome")
     async def happen(mail_id: str, body: MailOutcome) -> dict[str, Any]:

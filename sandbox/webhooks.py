@@ -44,6 +44,10 @@ class WebhookSender(ABC):
     def headers(self, event_id: str, payload: bytes, timestamp: int) -> dict[str, str]:
         """Its headers, the signature among them."""
 
+    @abstractmethod
+    def resend(self, event_id: str) -> None:
+        """Deliver an event once more. Raises what the vendor's books raise when there is none."""
+
     def taken(self, event_id: str) -> None:  # noqa: B027 - not every vendor notes it
         """The merchant has answered 2xx."""
 
