@@ -79,6 +79,19 @@ async def test_a_dead_workers_mail_is_sent_by_another_after_the_lease(auth: Stag
     assert auth.mail.last_to("lease@people.test")
 
 
+async def test_mails_leave_in_the_order_in_which_they_were_queued(auth: Stage) -> None:
+    people = [f"turn{number}@people.test" for number in range(5)]
+    for person in people:
+        await sign_up(auth, person)
+    async with auth.worker.database.transaction() as session:
+        # A row that was written again lies behind the others.
+        await session.execute(
+            text("update notification set last_error = 'x' where id = (select min(id) from notification)")
+        )
+    await auth.send_mail()
+    assert [mail.to for mail in auth.mail.mails if mail.to in people] == people
+
+
 async def test_a_confirmation_that_was_replaced_is_dropped(auth: Stage) -> None:
     await sign_up(auth, "replaced@people.test")
     await sign_up(auth, "replaced@people.test")

@@ -83,11 +83,12 @@ async def one_at_a_time(session: AsyncSession, address: str) -> None:
 async def claim_due(
     session: AsyncSession, now: datetime, *, limit: int, lease: timedelta
 ) -> list[Notification]:
-    """Due mails, put off by the lease, so that another worker leaves them alone while this one sends."""
+    """Due mails, in the order in which they were queued, put off by the lease, so that another worker leaves them
+    alone while this one sends."""
     due = (
         select(Notification.id)
         .where(Notification.state == "pending", Notification.next_attempt_at <= now)
-        .order_by(Notification.next_attempt_at)
+        .order_by(Notification.next_attempt_at, Notification.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
@@ -97,7 +98,9 @@ async def claim_due(
         .values(next_attempt_at=now + lease, attempts=Notification.attempts + 1)
         .returning(Notification)
     )
-    return list((await session.execute(statement)).scalars())
+    claimed = (await session.execute(statement)).scalars()
+    # UPDATE ... RETURNING keeps no order of its subquery.
+    return sorted(claimed, key=lambda mail: (mail.created_at, mail.id))
 
 
 async def settle(session: AsyncSession, notification_id: str, **values: Any) -> None:
