@@ -21,6 +21,8 @@ from shared.identity import StrictVerifier, TokenRejected
 from shared.observability.logging import get_logger
 
 AUDIENCE: Final = "sendchief-api"
+FORM: Final = 1
+"""The claim `ver` of the access tokens that are understood here."""
 TOKEN_CACHE_SECONDS: Final = 60
 KEY_CACHE_SECONDS: Final = 30.0
 MAX_CACHED: Final = 50_000
@@ -104,6 +106,9 @@ class AccessTokens:
 
 def _person(claims: Mapping[str, Any]) -> Principal | None:
     account_id, session_id, signed_in = claims["sub"], claims["sid"], claims.get("auth_time")
+    form = claims.get("ver")
+    if type(form) is not int or form != FORM:
+        return None
     if not _ID.fullmatch(account_id) or not _ID.fullmatch(session_id) or type(signed_in) is not int:
         return None
     return Principal(

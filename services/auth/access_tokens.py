@@ -20,6 +20,8 @@ from shared.ids import uuid7_hex
 
 AUDIENCE: Final = "sendchief-api"
 LIFETIME_SECONDS: Final = 600
+FORM: Final = 1
+"""The claim `ver`: grows when a claim is taken away or means something else, so that nobody reads one for the other."""
 _KEY_NAME: Final = "auth"
 
 
@@ -61,6 +63,7 @@ class AccessTokens:
             "sub": account_id,
             "sid": session_id,
             "jti": uuid7_hex(),
+            "ver": FORM,
             "amr": list(methods),
             "auth_time": int(authenticated_at.timestamp()),
         }

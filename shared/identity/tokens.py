@@ -113,7 +113,7 @@ class Signer(Protocol):
 
 
 class TokenSigner:
-    """Signs claims as one issuer with one key. `iss` and `iat` are added here."""
+    """Signs claims as one issuer with one key. `iss`, `iat`, `nbf` and `exp` are added here."""
 
     def __init__(
         self, private_pem: bytes | str, kid: str, issuer: str, *, clock: Clock | None = None
@@ -131,9 +131,9 @@ class TokenSigner:
         return cls(private_pem, key_id(issuer, public_pem_of(private_pem)), issuer, clock=clock)
 
     def sign(self, claims: Mapping[str, Any], *, typ: str, ttl: int) -> str:
-        """A token that holds for `ttl` seconds from now. Claims with the value None are left out."""
+        """A token that holds for `ttl` seconds from now, or from its `nbf`. Claims that are None are left out."""
         now = int(self._clock.now().timestamp())
-        payload = {name: value for name, value in claims.items() if value is not None}
+        payload = {"nbf": now} | {name: value for name, value in claims.items() if value is not None}
         payload |= {"iss": self.issuer, "iat": now, "exp": now + ttl}
         token: str = jws.sign(payload, self._key, headers={"kid": self.kid, "typ": typ}, algorithm=ALGORITHM)
         return token

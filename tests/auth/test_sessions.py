@@ -35,8 +35,11 @@ async def refresh(auth: Stage, token: str, **headers: str) -> httpx.Response:
 async def test_an_access_token_says_who_and_when_but_no_role_and_no_workspace(auth: Stage) -> None:
     person = await auth.person()
     claims = unverified(person.access_token)
-    assert set(claims) == {"iss", "aud", "sub", "sid", "iat", "exp", "jti", "amr", "auth_time"}
+    assert set(claims) == {
+        *("iss", "aud", "sub", "sid", "jti", "ver", "amr", "auth_time"), *("iat", "nbf", "exp"),
+    }  # fmt: skip
     assert claims["exp"] - claims["iat"] == 600
+    assert (claims["nbf"], claims["ver"]) == (claims["iat"], 1)
 
 
 @pytest.mark.asvs("7.2.1")

@@ -299,7 +299,7 @@ def attack_tokens(made: Edge, private_pem: bytes) -> dict[str, str]:
     kid = header["kid"]
     pem = public_pem_of(private_pem)
     signer = TokenSigner(private_pem, kid, ISSUER)
-    base = {name: value for name, value in claims.items() if name not in ("iss", "iat", "exp")}
+    base = {name: value for name, value in claims.items() if name not in ("iss", "iat", "nbf", "exp")}
 
     def hs(key: bytes, head: dict[str, Any]) -> str:
         text = f"{b64(head)}.{b64(claims)}"
@@ -358,6 +358,9 @@ def attack_tokens(made: Edge, private_pem: bytes) -> dict[str, str]:
         "sub of another kind": signed({"sub": "root"}),
         "sub injected": signed({"sub": "usr_1' or '1'='1"}),
         "no session": signed({"sid": None}),
+        "another form": signed({"ver": 2}),
+        "no form": signed({"ver": None}),
+        "form as truth": signed({"ver": True}),
         "huge": "a" * 9000 + ".b.c",
         "latin": "é.è.à",
         "an api key": "sc_live_x",

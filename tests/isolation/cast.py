@@ -202,6 +202,7 @@ def _other_audience(pem: bytes, issuer: str, one: _Person) -> str:
     now = int(datetime.now(UTC).timestamp())
     claims = {
         "aud": f"{AUDIENCE}-2", "sub": one.account_id, "sid": one.session_id, "jti": new_id("req"), "auth_time": now,
+        "ver": 1,
     }  # fmt: skip
     return signer.sign(claims, typ="at+jwt", ttl=600)
 

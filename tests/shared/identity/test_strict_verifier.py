@@ -80,6 +80,18 @@ def test_a_token_built_by_hand_in_our_form_is_accepted(verifier: StrictVerifier)
 
 
 @pytest.mark.asvs("9.2.1")
+def test_it_is_not_valid_before_its_time(clock: FixedClock, verifier: StrictVerifier) -> None:
+    later = int(NOW.timestamp()) + 30
+    early = TokenSigner(PRIVATE, KID, "gateway", clock=clock).sign(
+        {**CLAIMS, "nbf": later}, typ="svc+jwt", ttl=60
+    )
+    with pytest.raises(TokenRejected, match="not yet valid"):
+        verifier.verify(early)
+    clock.advance(timedelta(seconds=30))
+    assert verifier.verify(early)["nbf"] == later
+
+
+@pytest.mark.asvs("9.2.1")
 def test_it_expires(verifier: StrictVerifier, token: str, clock: FixedClock) -> None:
     clock.advance(timedelta(seconds=59))
     verifier.verify(token)
