@@ -82,6 +82,8 @@ class Server(Base):
     label: Mapped[str] = mapped_column(unique=True)
     hostname: Mapped[str] = mapped_column(unique=True)
     commercial_type: Mapped[str | None]
+    image: Mapped[str | None]
+    """The label of the image that it was made from, once it was made."""
     desired: Mapped[str] = mapped_column(server_default=text("'present'"))
     generation: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     observed_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
@@ -249,6 +251,27 @@ class Job(Base):
     after_log: Mapped[int] = mapped_column(BigInteger)
     requested_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class StepTiming(Base):
+    """How long finished jobs of one kind took, on servers made from one image: of the whole fleet, and of nobody.
+
+    `median_seconds` and `p90_seconds` are the step's own, `left_…` from its end to the end of its job. The step
+    `created` stands for the job's beginning.
+    """
+
+    __tablename__ = "step_timing"
+
+    job_kind: Mapped[str] = mapped_column(primary_key=True)
+    image: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    samples: Mapped[int]
+    median_seconds: Mapped[float]
+    p90_seconds: Mapped[float]
+    left_median_seconds: Mapped[float]
+    left_p90_seconds: Mapped[float]
+    last_at: Mapped[datetime]
+    """When the newest of the jobs ended."""
 
 
 class Domain(Base):

@@ -74,6 +74,9 @@ class WorkerSettings(ServiceSettings):
     recheck_seconds: float = 3600.0
     """How often a Ready server is looked at again: drift, certificates, self-test."""
 
+    timings_seconds: float = 300.0
+    """How often the figures behind the ETA of jobs are made anew."""
+
     sweep_seconds: float = 300.0
     sweep_dry_run: bool = True
     """After a restore from backup the sweeper must not act on what the database has forgotten."""

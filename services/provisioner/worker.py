@@ -11,6 +11,7 @@ import asyncpg
 from services.provisioner.billing.repository import CHANNEL as STRIPE_CHANNEL
 from services.provisioner.billing.service import Inbox
 from services.provisioner.bindings import BINDINGS
+from services.provisioner.jobs import timings
 from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.reconciler.lease import CHANNEL
 from services.provisioner.reconciler.plan import ABSENT, PRESENT, check
@@ -39,6 +40,7 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         ),
         Background(_inbox(inbox, paid), name="payments"),
         Periodic(settings.sweep_seconds, sweeper.run, name="sweeper"),
+        Periodic(settings.timings_seconds, lambda: timings.collect(resources.database), name="timings"),
     ]
 
 

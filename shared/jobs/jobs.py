@@ -23,6 +23,22 @@ POLL_SECONDS = 0.25
 FINISHED: frozenset[JobState] = frozenset({"ok", "failed"})
 
 
+class StepExpectation(BaseModel):
+    """Seconds that the step took in `samples` jobs of the same kind: the median, and what nine of ten kept below."""
+
+    median_seconds: float
+    p90_seconds: float
+    samples: int
+
+
+class JobEta(BaseModel):
+    """When the job ends if it goes like the `samples` jobs before it: as the median of them, as nine of ten did."""
+
+    median: datetime
+    p90: datetime
+    samples: int
+
+
 class StepView(BaseModel):
     """One named step. `message` is for people, `evidence` is what was seen (addresses, ids, log lines)."""
 
@@ -37,10 +53,14 @@ class StepView(BaseModel):
     message: str | None = None
     next_action: str | None = None
     evidence: dict[str, Any] = {}
+    expected: StepExpectation | None = None
 
 
 class JobView(BaseModel):
-    """One job. `subject_id` is what it works on, `generation` which desired state of it."""
+    """One job. `subject_id` is what it works on, `generation` which desired state of it.
+
+    `eta` comes from our own history; where there is none, `eta_reason` says why. A job that has ended has neither.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -51,6 +71,8 @@ class JobView(BaseModel):
     generation: int
     created_at: datetime
     finished_at: datetime | None = None
+    eta: JobEta | None = None
+    eta_reason: str | None = None
     steps: list[StepView] = []
 
 

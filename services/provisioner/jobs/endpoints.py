@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from services.provisioner.jobs import service
+from services.provisioner.wiring import Wired
 from shared.ids import JobId, ServerId, WorkspaceId
 from shared.jobs import JobBatch, JobView, job_stream
 from shared.web import DatabaseDep, IdentityDep, LastEventIdDep, Page, PageDep, SessionDep, requires
@@ -14,8 +15,9 @@ router = APIRouter(prefix="/v1/workspaces/{workspace_id}", tags=["Jobs"])
 
 
 @router.get("/jobs/{job_id}", dependencies=[requires("jobs.read")])
-async def get(workspace_id: WorkspaceId, job_id: JobId, session: SessionDep) -> JobView:
-    return await service.get(session, job_id)
+async def get(workspace_id: WorkspaceId, job_id: JobId, session: SessionDep, wired: Wired) -> JobView:
+    """Its named steps, and when it ends by our own history (`eta`), or why that cannot be told (`eta_reason`)."""
+    return await service.get(session, job_id, wired.clock.now())
 
 
 @router.get("/jobs/{job_id}/events", dependencies=[requires("jobs.read")])
@@ -37,7 +39,7 @@ async def events(
 
 @router.get("/servers/{server_id}/jobs", dependencies=[requires("jobs.read")])
 async def of_server(
-    workspace_id: WorkspaceId, server_id: ServerId, session: SessionDep, page: PageDep
+    workspace_id: WorkspaceId, server_id: ServerId, session: SessionDep, page: PageDep, wired: Wired
 ) -> Page[JobView]:
     """Newest first."""
-    return await service.of_server(session, server_id, page)
+    return await service.of_server(session, server_id, page, wired.clock.now())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.jobs import repository, views
-from services.provisioner.models import Job
+from services.provisioner.jobs import repository, timings, views
+from services.provisioner.models import Job, Server
 from services.provisioner.servers import repository as servers
 from shared.db.database import Database
 from shared.errors import NotFound
@@ -13,14 +16,19 @@ from shared.jobs import JobBatch, JobEvent, JobView
 from shared.web.pagination import Page, PageRequest
 
 
-async def get(session: AsyncSession, job_id: str) -> JobView:
+async def get(session: AsyncSession, job_id: str, now: datetime) -> JobView:
     """Raises NotFound."""
-    return (await _fold(session, await _job(session, job_id))).view()
+    job = await _job(session, job_id)
+    known = await timings.of_kinds(session, [job.kind], await _image(session, job))
+    return timings.expect((await _fold(session, job)).view(), known.get(job.kind, {}), now)
 
 
-async def of_server(session: AsyncSession, server_id: str, request: PageRequest) -> Page[JobView]:
+async def of_server(
+    session: AsyncSession, server_id: str, request: PageRequest, now: datetime
+) -> Page[JobView]:
     """Newest first. Raises NotFound."""
-    if await servers.get(session, server_id) is None:
+    server = await servers.get(session, server_id)
+    if server is None:
         raise NotFound
     rows = await repository.of_server(session, server_id, request.after_id, request.limit + 1)
     log = await repository.log_of_server(session, server_id, min((row.after_log for row in rows), default=0))
@@ -28,7 +36,12 @@ async def of_server(session: AsyncSession, server_id: str, request: PageRequest)
         row.id: views.folded(row, views.of_subject(row, log), await repository.ended_at(session, row))
         for row in rows
     }
-    return request.page(rows, lambda row: folds[row.id].view(), lambda row: row.id)
+    known = await timings.of_kinds(session, {row.kind for row in rows}, server.image)
+    return request.page(
+        rows,
+        lambda row: timings.expect(folds[row.id].view(), known.get(row.kind, {}), now),
+        lambda row: row.id,
+    )
 
 
 async def batch(database: Database, workspace_id: str | None, job_id: str, after: int) -> JobBatch:
@@ -37,6 +50,7 @@ async def batch(database: Database, workspace_id: str | None, job_id: str, after
         job = await _job(session, job_id)
         rows = await repository.log_of(session, job)
         ended_at = await repository.ended_at(session, job)
+        known = (await timings.of_kinds(session, [job.kind], await _image(session, job))).get(job.kind, {})
     fold = views.Fold(job)
     events: list[JobEvent] = []
     state = fold.state
@@ -47,7 +61,7 @@ async def batch(database: Database, workspace_id: str | None, job_id: str, after
         if row.id > after:
             events.append(JobEvent(row.id, view))
             if fold.state != state and fold.finished_at is None:
-                events.append(JobEvent(row.id, fold.view()))
+                events.append(JobEvent(row.id, timings.expect(fold.view(), known, row.at)))
         state = fold.state
     fold.ended_at = ended_at
     finished = fold.finished_at is not None or ended_at is not None
@@ -61,6 +75,11 @@ async def _job(session: AsyncSession, job_id: str) -> Job:
     if job is None:
         raise NotFound
     return job
+
+
+async def _image(session: AsyncSession, job: Job) -> str | None:
+    image: str | None = await session.scalar(select(Server.image).where(Server.id == job.server_id))
+    return image
 
 
 async def _fold(session: AsyncSession, job: Job) -> views.Fold:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from services.provisioner.models import CloudResource
 from services.provisioner.ports import CloudError, CloudInstance, CloudOutOfStock, InstanceRequest
 from services.provisioner.reconciler.creation import Recipe, make
 from services.provisioner.reconciler.failures import outcome_of
@@ -69,6 +70,10 @@ class CreateInstance(Step):
         async def call(stored: dict[str, Any], tags: Sequence[str]) -> CloudInstance:
             return await cloud.create_instance(zone, InstanceRequest.model_validate(stored), tags)
 
+        async def bound(write: Write, row: CloudResource, instance: CloudInstance) -> None:
+            write.server.image = work.settings.scaleway_image
+            await book_volumes(write, row, instance)
+
         def refused(write: Write, error: CloudError) -> None:
             """Out of stock although said to be available: the next size is tried, or the first one later."""
             if isinstance(error, CloudOutOfStock):
@@ -83,6 +88,6 @@ class CreateInstance(Step):
             find=partial(cloud.list_instances, zone),
             identify=lambda instance: (instance.id, instance.tags),
             details=lambda instance: {"volume_ids": list(instance.volume_ids)},
-            on_bound=book_volumes,
+            on_bound=bound,
             on_refused=refused,
         )

@@ -45,17 +45,19 @@ class ReserveAddresses(Step):
         refused = [row for row in work.known.addresses if row.family == family and row.state == "burned"]
         attempt = len([row for row in work.known.addresses if row.family == family]) + 1
         if attempt > work.settings.address_attempts:
+            if not self._stopped(work):
+                await self._tell(work, refused, "It is held, and no other is tried.")
             return Fatal(
                 "AddressesRefused",
                 f"{len(refused)} addresses in a row were on blacklists. We have stopped here, before a server "
                 "was started.",
                 "Cancel, or choose another zone; our operators have been told.",
                 after=HOUR,
-                evidence={"refused": [row.address for row in refused]},
+                evidence={"refused": [refusal(row) for row in refused]},
             )
         slot = f"v{family}-{attempt}"
         if refused and work.resource("ip", slot) is None:
-            await self._tell(work, refused[-1])
+            await self._tell(work, refused, "It is held, and another one reserved.")
         zone, cloud = work.server.zone, work.ports.cloud
 
         async def call(_: dict[str, Any], tags: Sequence[str]) -> CloudIp:
@@ -75,18 +77,28 @@ class ReserveAddresses(Step):
             ),
         )
 
-    async def _tell(self, work: Work, refused: Address) -> None:
-        """The step log says which lists refused which address, before the next one is reserved."""
-        lists = ", ".join(sorted(str(item["blacklist"]) for item in refused.listings))
+    def _stopped(self, work: Work) -> bool:
+        condition = work.condition(self.condition)
+        return condition is not None and condition.reason == "AddressesRefused"
+
+    async def _tell(self, work: Work, refused: Sequence[Address], what_now: str) -> None:
+        """The step log says which lists refused which addresses, the newest one in words."""
+        row = refused[-1]
+        lists = ", ".join(sorted(str(item["blacklist"]) for item in row.listings))
         async with work.write() as write:
             write.log(
                 "check_reputation",
                 "retrying",
-                attempt=refused.attempt,
+                attempt=row.attempt,
                 error_class="listed",
-                message=f"{refused.address} is on {lists}. It is held, and another one reserved.",
-                evidence={"address": refused.address, "listings": refused.listings},
+                message=f"{row.address} is on {lists}. {what_now}",
+                evidence={**refusal(row), "refused": [refusal(one) for one in refused]},
             )
+
+
+def refusal(row: Address) -> dict[str, Any]:
+    """A refused address and the lists that refused it, as evidence."""
+    return {"address": row.address, "listings": row.listings}
 
 
 def host_of(ip: CloudIp) -> str:

@@ -126,6 +126,39 @@ async def test_a_cancel_ends_the_job_that_was_making_the_server(api: Api) -> Non
     assert (events[-1][1], events[-1][2]["state"]) == ("job", "failed")
 
 
+async def test_every_refused_address_is_told_with_the_lists_that_refused_it(api: Api) -> None:
+    refused = [f"198.51.100.{n}" for n in (16, 17, 18)]
+    api.stage.others.listed = set(refused)
+    server = await api.stage.paid(workspace_id=api.workspace_id)
+    await api.stage.play(lambda: api.stage.is_true(server.id, "Stalled"))
+    job_id = await provision_job(api, server.id)
+    events = [data for _, event, data in await stream_so_far(api, job_id) if event == "step"]
+    told = [
+        one["message"] for one in events if (one["name"], one["state"]) == ("check_reputation", "retrying")
+    ]
+    assert [text.split(" is on ")[0] for text in told] == refused
+    assert all("zen.test" in text for text in told)
+    job = (await api.get(f"{api.path}/jobs/{job_id}")).json()
+    (stopped,) = [step for step in job["steps"] if step["state"] == "failed"]
+    assert [one["address"] for one in stopped["evidence"]["refused"]] == refused
+    assert {item["blacklist"] for one in stopped["evidence"]["refused"] for item in one["listings"]} == {
+        "zen.test"
+    }
+    await api.stage.due_now(server.id)
+    await api.stage.engine.work_once()
+    again = [data for _, event, data in await stream_so_far(api, job_id) if event == "step"]
+    assert again == events
+
+
+async def stream_so_far(api: Api, job_id: str) -> list[tuple[int, str, dict[str, Any]]]:
+    """What a stream would have told by now."""
+    batch = await service.batch(api.app.state.database, api.workspace_id, job_id, 0)
+    return [
+        (one.id, "job" if isinstance(one.view, JobView) else "step", one.view.model_dump(mode="json"))
+        for one in batch.events
+    ]
+
+
 async def test_another_workspace_s_job_is_not_found_nor_streamed(api: Api) -> None:
     server = await api.stage.paid(workspace_id=api.workspace_id)
     job_id = await provision_job(api, server.id)
