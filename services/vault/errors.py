@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.errors import Conflict, Forbidden, Gone, Invalid, Unavailable
+from shared.errors import Conflict, Forbidden, Gone, Invalid, TooManyRequests, Unavailable
 
 
 class KeyServiceUnavailable(Unavailable):
@@ -75,3 +75,8 @@ class ExportExpired(Gone):
 class ExportTokenWrong(Forbidden):
     code = "export_token_wrong"
     title = "The token does not belong to this export"
+
+
+class TooManyReads(TooManyRequests):
+    code = "too_many_reads"
+    title = "You have seen many secrets in a short time"

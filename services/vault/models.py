@@ -161,6 +161,17 @@ class Export(Base):
     redeemed_by: Mapped[str | None]
 
 
+class ReadLimit(Base):
+    """What one caller may still read. From `full_at` on he has his whole share again (read_limits/)."""
+
+    __tablename__ = "read_limit"
+
+    workspace_id: Mapped[str] = mapped_column(primary_key=True)
+    actor_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    full_at: Mapped[datetime]
+
+
 class DecryptCount(Base):
     """How often something was decrypted, by purpose; a purpose that should stay still shows when it does not."""
 

@@ -32,7 +32,7 @@ WATCHED: dict[tuple[str, str], tuple[str, str]] = {
     ("PUT", "/internal/servers/{server_id}/webmail-key"): ("vault.webmail_key.read", "server_id"),
 }
 
-_DENIED = frozenset({401, 403, 404, 410})
+_DENIED = frozenset({401, 403, 404, 410, 429})
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-f]{32}")
 
 logger = get_logger(__name__)

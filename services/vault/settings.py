@@ -26,6 +26,10 @@ class _VaultSettings(ServiceSettings):
 
 class ApiSettings(_VaultSettings):
     role: Literal["api", "worker"] = "api"
+    reveals_per_hour: Annotated[int, Field(gt=0)] = 60
+    """How many passwords one person may look at; as many at once, if he has looked at none for an hour."""
+    exports_per_hour: Annotated[int, Field(gt=0)] = 20
+    app_passwords_per_hour: Annotated[int, Field(gt=0)] = 60
 
 
 class WorkerSettings(_VaultSettings):

@@ -16,6 +16,7 @@ from services.vault.mailboxes.service import Mailboxes
 from services.vault.ports import KeyService
 from services.vault.provider_tokens.service import ProviderTokens
 from services.vault.providers.local_key_service import LocalKeyService
+from services.vault.read_limits.service import Kind, ReadLimits
 from services.vault.rotation.service import BATCH, Rotation
 from services.vault.secrets.service import SecretStore
 from services.vault.servers.service import Servers
@@ -55,16 +56,28 @@ def build_resources(
         keys, cache, environment=settings.environment, clock=clock, random_bytes=random_bytes
     )
     store = SecretStore(data_keys, environment=settings.environment, clock=clock, random_bytes=random_bytes)
+    limits = ReadLimits(clock, _per_hour(settings))
     return Resources(
         key_service=keys,
         cache=cache,
-        mailboxes=Mailboxes(store, clock),
+        mailboxes=Mailboxes(store, limits, clock),
         servers=Servers(store, clock, random_bytes),
         webmail=Webmail(store, clock, random_bytes),
-        exports=Exports(store, clock, random_bytes),
+        exports=Exports(store, limits, clock, random_bytes),
         provider_tokens=ProviderTokens(store, clock),
         workspaces=Workspaces(cache, clock),
     )
+
+
+def _per_hour(settings: ApiSettings | WorkerSettings) -> dict[Kind, int]:
+    """The worker shows nothing to anybody."""
+    if not isinstance(settings, ApiSettings):
+        return {}
+    return {
+        "reveal": settings.reveals_per_hour,
+        "export": settings.exports_per_hour,
+        "app_password": settings.app_passwords_per_hour,
+    }
 
 
 def build_rotation(

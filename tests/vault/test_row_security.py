@@ -17,6 +17,7 @@ SCOPED = {
     "provider_token": "workspace_id",
     "export": "workspace_id",
     "decrypt_count": "workspace_id",
+    "read_limit": "workspace_id",
     "audit_entry": "workspace_id",
     "audit_head": "workspace_id",
     "idempotency_key": "workspace_id",

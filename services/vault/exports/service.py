@@ -28,6 +28,7 @@ from services.vault.exports.writers import writer as writer_of
 from services.vault.mailboxes import repository as mailboxes
 from services.vault.mailboxes.service import FIELD, OWNER_KIND
 from services.vault.models import Export
+from services.vault.read_limits.service import ReadLimits
 from services.vault.secrets.service import Opener, SecretStore
 from services.vault.servers import repository as servers
 from shared.audit import record
@@ -59,8 +60,11 @@ class Redeemed:
 
 
 class Exports:
-    def __init__(self, store: SecretStore, clock: Clock, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, store: SecretStore, limits: ReadLimits, clock: Clock, random_bytes: Callable[[int], bytes]
+    ) -> None:
         self._store = store
+        self._limits = limits
         self._clock = clock
         self._random = random_bytes
 
@@ -69,13 +73,15 @@ class Exports:
     ) -> ExportCreated:
         """A link for the mailboxes that exist now.
 
-        Raises UnknownMailbox, NothingToExport, TooManyForFormat (422), ServerNotReady (409).
+        Raises UnknownMailbox, NothingToExport, TooManyForFormat (422), ServerNotReady (409), TooManyReads (429).
         """
         wanted = None if new.mailbox_ids is None else sorted(set(new.mailbox_ids))
         found = await mailboxes.existing(session, wanted)
         if wanted is not None and len(found) < len(wanted):
             raise UnknownMailbox(
-                "At least one of these mailboxes does not exist here.", field="body.mailbox_ids"
+                "At least one of these mailboxes does not exist here.",
+                field="body.mailbox_ids",
+                next_action="Take the ids from the list of mailboxes.",
             )
         if not found:
             raise NothingToExport("The workspace has no mailbox.", next_action="Make a mailbox first.")
@@ -83,6 +89,7 @@ class Exports:
         known = await servers.hostnames(session, {mailbox.server_id for mailbox in found})
         if any(mailbox.server_id not in known for mailbox in found):
             raise ServerNotReady("A mailbox in the list is on a server that has no name yet.")
+        await self._limits.take(session, actor, workspace_id, "export")
         token = base64.urlsafe_b64encode(self._random(TOKEN_BYTES)).rstrip(b"=").decode()
         now = self._clock.now()
         export = Export(
@@ -162,7 +169,9 @@ class Exports:
         if export is None:
             return NotFound()
         if export.token_hash != _hash(token):
-            return ExportTokenWrong("Use the token that came with this export.")
+            return ExportTokenWrong(
+                "It is not this export's.", next_action="Use the token that came with this export."
+            )
         if export.redeemed_at is not None:
             return ExportUsed(
                 "A link works once; who used it, and when, is in the audit log.",

@@ -12,6 +12,7 @@ from services.vault.errors import MailboxMoved, NoCredential
 from services.vault.mailboxes import repository
 from services.vault.mailboxes.schemas import RevealResponse
 from services.vault.models import Mailbox, Secret
+from services.vault.read_limits.service import ReadLimits
 from services.vault.secrets import repository as secret_rows
 from services.vault.secrets.service import SecretStore
 from services.vault.servers import repository as servers
@@ -32,8 +33,9 @@ _ADDRESS = re.compile(
 
 
 class Mailboxes:
-    def __init__(self, store: SecretStore, clock: Clock) -> None:
+    def __init__(self, store: SecretStore, limits: ReadLimits, clock: Clock) -> None:
         self._store = store
+        self._limits = limits
         self._clock = clock
 
     async def verifiers(
@@ -87,13 +89,14 @@ class Mailboxes:
     async def reveal(
         self, session: AsyncSession, actor: Identity, mailbox_id: str, reason: str
     ) -> RevealResponse:
-        """The password, after its audit row is written. Raises NotFound, NoCredential (409)."""
+        """The password, after its audit row is written. Raises NotFound, NoCredential (409), TooManyReads (429)."""
         mailbox = await repository.get(session, mailbox_id)
         if mailbox is None:
             raise NotFound
         secret = await secret_rows.in_use(session, OWNER_KIND, mailbox_id, FIELD)
         if secret is None:
             raise NoCredential("Its password is made when the mailbox is set up on its server.")
+        await self._limits.take(session, actor, mailbox.workspace_id, "reveal")
         access = await audited.grant(
             session, actor, workspace_id=mailbox.workspace_id, purpose="reveal",
             action="vault.credential.revealed", target=mailbox_id, owners=[mailbox_id], reason=reason,

@@ -11,6 +11,7 @@ from services.vault.exports import repository as exports
 from services.vault.mailboxes import repository as mailboxes
 from services.vault.models import kit
 from services.vault.provider_tokens import repository as provider_tokens
+from services.vault.read_limits import repository as read_limits
 from services.vault.secrets import repository as secret_rows
 from services.vault.servers import repository as servers
 from shared.audit import record
@@ -38,6 +39,7 @@ class Workspaces:
         await servers.delete_of_workspace(session, workspace_id)
         await exports.delete_of_workspace(session, workspace_id)
         await provider_tokens.delete_of_workspace(session, workspace_id)
+        await read_limits.delete_of_workspace(session, workspace_id)
         idempotency = kit.IdempotencyKey
         await session.execute(delete(idempotency).where(idempotency.workspace_id == workspace_id))
         secrets = await secret_rows.delete_of_workspace(session, workspace_id)
