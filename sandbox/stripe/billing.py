@@ -283,6 +283,42 @@ def renew(books: Books, key: str, *, paid: bool) -> Document:
     return invoice
 
 
+def settle(books: Books, key: str) -> Document:
+    """The customer pays an open invoice; with the latest one paid the subscription is active again. Raises
+    StripeError."""
+    old = books.get("invoice", key)
+    if old["status"] != "open":
+        raise invalid(f"Invoice is already {old['status']}.", "invoice", code="invoice_not_open")
+    with books.store.transaction():
+        now = books.now()
+        invoice = books.put(
+            old
+            | {
+                "status": "paid",
+                "amount_paid": old["amount_due"],
+                "amount_remaining": 0,
+                "attempt_count": old["attempt_count"] + 1,
+                "auto_advance": False,
+                "next_payment_attempt": None,
+                "status_transitions": old["status_transitions"] | {"paid_at": now},
+            }
+        )
+        for payment in books.list("invoice_payment"):
+            if payment["invoice"] == key:
+                transitions = payment["status_transitions"] | {"paid_at": now}
+                books.put(
+                    payment
+                    | {"status": "paid", "amount_paid": old["amount_due"], "status_transitions": transitions}
+                )
+        books.put(books.get("customer", old["customer"]) | {"delinquent": False})
+        books.emit("invoice.paid", invoice)
+        subscription = books.get("subscription", old["parent"]["subscription_details"]["subscription"])
+        if subscription["latest_invoice"] == key and subscription["status"] in ("past_due", "unpaid"):
+            active = books.put(subscription | {"status": "active"})
+            books.emit("customer.subscription.updated", active, {"status": subscription["status"]})
+    return invoice
+
+
 def create_refund(books: Books, params: Params) -> Document:
     """POST /v1/refunds of an invoice's payment. Raises StripeError."""
     forms.only(params, ("payment_intent", "amount", "reason", "metadata", "expand"))

@@ -36,7 +36,10 @@ kit = kit_tables.define(Base)
 
 
 class Subscription(Base):
-    """What a customer pays for. Only a paid invoice makes it active, and one active subscription has one server."""
+    """What a customer pays for. Only a paid invoice makes it active, and one active subscription has one server.
+
+    The row is there before the payment page is asked for; while it has none, nobody sees it.
+    """
 
     __tablename__ = "subscription"
     __table_args__ = (
@@ -53,6 +56,8 @@ class Subscription(Base):
     stripe_customer_id: Mapped[str | None]
     stripe_subscription_id: Mapped[str | None] = mapped_column(unique=True)
     stripe_status: Mapped[str | None]
+    stripe_look: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    """The number of the last look at Stripe that was taken in: what an earlier one saw is older."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     activated_at: Mapped[datetime | None]

@@ -206,8 +206,8 @@ class CheckoutSession(BaseModel):
     url: Annotated[str, StringConstraints(pattern=r"^https://", max_length=4096)]
 
 
-class PaidInvoice(BaseModel):
-    """An invoice as the provider has it now."""
+class PaymentInvoice(BaseModel):
+    """An invoice as the provider has it now. Amounts are in cents; `hosted_url` is the provider's page about it."""
 
     id: str
     status: str
@@ -221,10 +221,22 @@ class PaymentSubscription(BaseModel):
     status: str
     customer_id: str | None
     metadata: dict[str, str]
+    latest_invoice_status: str | None = None
+
+    def standing(self) -> Literal["good", "due", "ended", "open"]:
+        """What the money says: paid for, a payment is owed, over, or not decided yet."""
+        if self.status in ("canceled", "incomplete_expired"):
+            return "ended"
+        if self.status in ("active", "trialing"):
+            return "good"
+        if self.status in ("past_due", "unpaid"):
+            # The provider tells of the payment a moment before it turns the subscription round.
+            return "good" if self.latest_invoice_status == "paid" else "due"
+        return "open"
 
 
 class CheckoutPort(Protocol):
-    """What the API process may do: begin a payment."""
+    """What the API process may do: begin a payment. The same `subscription_id` opens the same page again."""
 
     async def create_checkout(
         self, *, subscription_id: str, workspace_id: str, name: str, amount_cents: int, currency: str
@@ -234,7 +246,7 @@ class CheckoutPort(Protocol):
 class BillingPort(Protocol):
     """What the worker may do: look again at what a webhook told, and end a subscription."""
 
-    async def invoice(self, invoice_id: str) -> PaidInvoice: ...
+    async def invoice(self, invoice_id: str) -> PaymentInvoice: ...
     async def subscription(self, subscription_id: str) -> PaymentSubscription: ...
     async def end_subscription(self, subscription_id: str) -> None:
         """Ends it at once; one that has ended already is fine."""

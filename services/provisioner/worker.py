@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from services.provisioner.billing.inbox import Inbox
 from services.provisioner.billing.repository import CHANNEL as STRIPE_CHANNEL
-from services.provisioner.billing.service import Inbox
 from services.provisioner.bindings import BINDINGS
 from services.provisioner.jobs import timings
 from services.provisioner.reconciler.engine import Dispatcher

@@ -2,7 +2,7 @@
 
 from shared.web.access import IdentityDep, OptionalIdentityDep, internal, public, requires, signed_in
 from shared.web.app import build_app
-from shared.web.idempotency import Idempotency, IdempotencyDep
+from shared.web.idempotency import Idempotency, IdempotencyDep, SteppedIdempotency, SteppedIdempotencyDep
 from shared.web.pagination import Page, PageDep, PageRequest
 from shared.web.session import DatabaseDep, ResourcesDep, SessionDep
 from shared.web.sse import LastEventIdDep, ServerSentEvent, event_stream
@@ -20,6 +20,8 @@ __all__ = [
     "ResourcesDep",
     "ServerSentEvent",
     "SessionDep",
+    "SteppedIdempotency",
+    "SteppedIdempotencyDep",
     "build_app",
     "event_stream",
     "internal",

@@ -28,12 +28,18 @@ DatabaseDep = Annotated[Database, Depends(_database)]
 ResourcesDep = Annotated[Any, Depends(_resources)]
 
 
+def context_of(request: Request) -> dict[str, str | None]:
+    """Whose rows a transaction of this request sees: the arguments of `Database.transaction`."""
+    identity = getattr(request.state, "identity", None)
+    return {
+        "workspace_id": identity.workspace_id if identity else None,
+        "account_id": identity.subject if identity and identity.kind == "user" else None,
+    }
+
+
 async def _session(request: Request, database: DatabaseDep) -> AsyncIterator[AsyncSession]:
     """One transaction in the context of the verified identity: its workspace, and its account for people."""
-    identity = getattr(request.state, "identity", None)
-    workspace_id = identity.workspace_id if identity else None
-    account_id = identity.subject if identity and identity.kind == "user" else None
-    async with database.transaction(workspace_id=workspace_id, account_id=account_id) as session:
+    async with database.transaction(**context_of(request)) as session:
         yield session
 
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from services.provisioner.app import create_app
 from services.provisioner.plans import Catalogue
+from services.provisioner.ports import CheckoutPort
 from services.provisioner.settings import PLANS_FILE, ApiSettings
 from services.provisioner.wiring import ApiResources
 from shared.clock import SystemClock
@@ -40,7 +41,9 @@ class Api:
     workspace_id: str
 
     @classmethod
-    def build(cls, stage: Stage, trust: Trust, database: ServiceDatabase) -> Api:
+    def build(
+        cls, stage: Stage, trust: Trust, database: ServiceDatabase, *, checkout: CheckoutPort | None = None
+    ) -> Api:
         settings = trust.settings(
             ApiSettings,
             "provisioner",
@@ -49,7 +52,9 @@ class Api:
             stripe_checkout_key=SecretStr("rk_test"),
             stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
         )
-        resources = ApiResources(settings, Catalogue.load(PLANS_FILE), stage.outside.billing, SystemClock())
+        resources = ApiResources(
+            settings, Catalogue.load(PLANS_FILE), checkout or stage.outside.billing, SystemClock()
+        )
         app = create_app(settings, resources=resources, database=Database(database.app_url))
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://provisioner")
         return cls(stage, trust, app, client, new_id("ws"))

@@ -33,8 +33,8 @@ from services.provisioner.hosts.port import (
 )
 from services.provisioner.ports import (
     CheckoutSession,
-    PaidInvoice,
     PaymentError,
+    PaymentInvoice,
     PaymentSubscription,
     TestRow,
     VaultUnavailable,
@@ -221,7 +221,7 @@ class MemoryVault:
 class MemoryBilling:
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
-        self.invoices: dict[str, PaidInvoice] = {}
+        self.invoices: dict[str, PaymentInvoice] = {}
         self.subscriptions: dict[str, PaymentSubscription] = {}
         self.sessions: list[dict[str, Any]] = []
         self.away = 0
@@ -234,7 +234,7 @@ class MemoryBilling:
         number = len(self.sessions)
         return CheckoutSession(id=f"cs_test_{number}", url=f"https://pay.test/pay/cs_test_{number}")
 
-    async def invoice(self, invoice_id: str) -> PaidInvoice:
+    async def invoice(self, invoice_id: str) -> PaymentInvoice:
         if self.away:
             self.away -= 1
             raise PaymentError("no answer", retryable=True)

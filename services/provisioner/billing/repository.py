@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import StripeEvent, Subscription
+from services.provisioner.models import StripeEvent
 
 CHANNEL = "stripe"
 FIRST_PAUSE = 2.0
@@ -46,18 +46,19 @@ async def claim(session: AsyncSession) -> StripeEvent | None:
     return event
 
 
+async def next_look(session: AsyncSession) -> int:
+    """Greater than every number given out before. To be taken before Stripe is asked: of two looks, the one that
+    began after the last change has the greater number."""
+    number: int = await session.scalar(select(func.nextval("stripe_look")))  # type: ignore[assignment]
+    return number
+
+
 async def done(session: AsyncSession, event_id: str, outcome: str) -> None:
     await session.execute(
         update(StripeEvent)
         .where(StripeEvent.id == event_id)
         .values(processed_at=func.now(), outcome=outcome)
         .execution_options(synchronize_session=False)
-    )
-
-
-async def lock(session: AsyncSession, subscription_id: str) -> Subscription | None:
-    return await session.scalar(
-        select(Subscription).where(Subscription.id == subscription_id).with_for_update()
     )
 
 

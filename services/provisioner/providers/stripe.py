@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from services.provisioner.ports import (
     CheckoutSession,
-    PaidInvoice,
     PaymentError,
+    PaymentInvoice,
     PaymentSubscription,
 )
 
@@ -99,12 +99,12 @@ class StripeBilling:
     def __init__(self, api: stripe.StripeClient) -> None:
         self._api = api
 
-    async def invoice(self, invoice_id: str) -> PaidInvoice:
+    async def invoice(self, invoice_id: str) -> PaymentInvoice:
         with _asking():
             found = await self._api.v1.invoices.retrieve_async(invoice_id)
             body = found.to_dict()
             details = (body.get("parent") or {}).get("subscription_details") or {}
-            return PaidInvoice(
+            return PaymentInvoice(
                 id=found.id or invoice_id,
                 status=str(body.get("status")),
                 stripe_subscription_id=_id(details.get("subscription")),
@@ -112,13 +112,17 @@ class StripeBilling:
 
     async def subscription(self, subscription_id: str) -> PaymentSubscription:
         with _asking():
-            found = await self._api.v1.subscriptions.retrieve_async(subscription_id)
+            found = await self._api.v1.subscriptions.retrieve_async(
+                subscription_id, {"expand": ["latest_invoice"]}
+            )
             body = found.to_dict()
+            latest = body.get("latest_invoice")
             return PaymentSubscription(
                 id=found.id,
                 status=found.status,
                 customer_id=_id(body.get("customer")),
                 metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
+                latest_invoice_status=latest.get("status") if isinstance(latest, dict) else None,
             )
 
     async def end_subscription(self, subscription_id: str) -> None:

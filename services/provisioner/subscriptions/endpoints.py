@@ -8,7 +8,7 @@ from services.provisioner.subscriptions import service
 from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
 from services.provisioner.wiring import Wired
 from shared.ids import SubscriptionId, WorkspaceId
-from shared.web import IdempotencyDep, IdentityDep, Page, PageDep, SessionDep, requires
+from shared.web import IdentityDep, Page, PageDep, SessionDep, SteppedIdempotencyDep, requires
 
 router = APIRouter(prefix="/v1/workspaces/{workspace_id}/subscriptions", tags=["Subscriptions"])
 
@@ -18,17 +18,12 @@ async def create(
     workspace_id: WorkspaceId,
     request: CreateSubscription,
     identity: IdentityDep,
-    session: SessionDep,
-    idempotency: IdempotencyDep,
+    idempotency: SteppedIdempotencyDep,
     wired: Wired,
 ) -> Response:
     """Begins a subscription and opens its payment page. The server comes once the invoice is paid."""
-    return await idempotency.run(
-        status_code=201,
-        call=lambda: service.create(
-            session, identity, workspace_id, request, wired.catalogue, wired.checkout
-        ),
-    )
+    buying = service.Buying(identity, workspace_id, request, wired.catalogue, wired.checkout)
+    return await idempotency.run(status_code=201, intend=buying.intend, ask=buying.ask, settle=buying.bind)
 
 
 @router.get("", dependencies=[requires("subscriptions.read")])

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.models import Subscription, WorkspaceDeletion
 
 
+def _opened() -> ColumnElement[bool]:
+    """Not a mere intent: its payment page is there, or it has got beyond that."""
+    return or_(Subscription.status != "pending", Subscription.checkout_session_id.is_not(None))
+
+
 async def get(session: AsyncSession, subscription_id: str) -> Subscription | None:
-    return await session.get(Subscription, subscription_id)
+    return await session.scalar(select(Subscription).where(Subscription.id == subscription_id, _opened()))
+
+
+async def lock(session: AsyncSession, subscription_id: str) -> Subscription | None:
+    """Also one whose payment page is not there yet."""
+    return await session.scalar(
+        select(Subscription).where(Subscription.id == subscription_id).with_for_update()
+    )
 
 
 async def page(
@@ -19,7 +31,7 @@ async def page(
 ) -> Sequence[Subscription]:
     query = (
         select(Subscription)
-        .where(Subscription.workspace_id == workspace_id)
+        .where(Subscription.workspace_id == workspace_id, _opened())
         .order_by(Subscription.id)
         .limit(limit)
     )

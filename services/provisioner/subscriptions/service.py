@@ -1,15 +1,21 @@
-"""Buying: a subscription is asked for here and paid at Stripe; nothing is provisioned before."""
+"""Buying: a subscription is asked for here and paid at Stripe; nothing is provisioned before.
+
+Written down, asked for, bound: three steps, and no connection to the database is held while Stripe is asked. A request
+that broke off in between goes on under the same Idempotency-Key; Stripe knows the purchase by our row's id.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.errors import PaymentUnavailable, WorkspaceEnding
 from services.provisioner.models import Subscription
 from services.provisioner.plans import Catalogue
-from services.provisioner.ports import CheckoutPort, PaymentError
+from services.provisioner.ports import CheckoutPort, CheckoutSession, PaymentError
 from services.provisioner.subscriptions import repository
 from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
 from shared import audit
@@ -24,52 +30,82 @@ from shared.web.pagination import Page, PageRequest
 _log = get_logger("subscriptions")
 
 
-async def create(
-    session: AsyncSession,
-    identity: Identity,
-    workspace_id: str,
-    request: CreateSubscription,
-    catalogue: Catalogue,
-    checkout: CheckoutPort,
-) -> SubscriptionView:
-    """Raises UnknownPlan, UnknownZone, WorkspaceEnding, PaymentUnavailable."""
-    plan = catalogue.plan(request.plan)
-    zone = catalogue.check_zone(request.zone)
-    if await repository.is_ending(session, workspace_id):
-        raise WorkspaceEnding("Nothing new can be bought.")
-    row = Subscription(
-        id=new_id("sub"),
-        workspace_id=workspace_id,
-        plan=plan.id,
-        zone=zone,
-        status="pending",
-        created_by=identity.subject,
-        version=1,
-    )
-    try:
-        page = await checkout.create_checkout(
+class Purchase(BaseModel):
+    """What is asked of the payment provider. It is stored first, so that each try asks for the same thing."""
+
+    subscription_id: str
+    workspace_id: str
+    name: str
+    amount_cents: int
+    currency: str
+
+
+@dataclass(frozen=True)
+class Buying:
+    """One request to buy, in the three steps of `SteppedIdempotency`."""
+
+    identity: Identity
+    workspace_id: str
+    request: CreateSubscription
+    catalogue: Catalogue
+    checkout: CheckoutPort
+
+    async def intend(self, session: AsyncSession) -> dict[str, Any]:
+        """Writes down what is to be bought. Raises UnknownPlan, UnknownZone, WorkspaceEnding."""
+        plan = self.catalogue.plan(self.request.plan)
+        zone = self.catalogue.check_zone(self.request.zone)
+        if await repository.is_ending(session, self.workspace_id):
+            raise WorkspaceEnding("Nothing new can be bought.")
+        row = Subscription(
+            id=new_id("sub"),
+            workspace_id=self.workspace_id,
+            plan=plan.id,
+            zone=zone,
+            status="pending",
+            created_by=self.identity.subject,
+            version=1,
+        )
+        session.add(row)
+        await session.flush()
+        purchase = Purchase(
             subscription_id=row.id,
-            workspace_id=workspace_id,
+            workspace_id=self.workspace_id,
             name=plan.name,
             amount_cents=plan.amount_cents,
             currency=plan.currency,
         )
-    except PaymentError as error:
-        _log.error("no checkout session", detail=str(error), retryable=error.retryable)
-        raise PaymentUnavailable("The payment page could not be opened.", retry_after=5) from error
-    row.checkout_session_id, row.checkout_url = page.id, page.url
-    session.add(row)
-    await session.flush()
-    await session.refresh(row)
-    await audit.record(
-        session,
-        workspace_id=workspace_id,
-        actor=identity,
-        action="provisioner.subscription.created",
-        target=row.id,
-        data={"plan": plan.id, "zone": zone},
-    )
-    return view(row)
+        return purchase.model_dump()
+
+    async def ask(self, intent: dict[str, Any]) -> CheckoutSession:
+        """Asks for the payment page; no transaction is open meanwhile. Raises PaymentUnavailable."""
+        try:
+            return await self.checkout.create_checkout(**Purchase.model_validate(intent).model_dump())
+        except PaymentError as error:
+            _log.error("no checkout session", detail=str(error), retryable=error.retryable)
+            raise PaymentUnavailable(
+                "The payment page could not be opened.",
+                retry_after=5,
+                next_action="Send the same request with the same Idempotency-Key again.",
+            ) from error
+
+    async def bind(
+        self, session: AsyncSession, intent: dict[str, Any], page: CheckoutSession
+    ) -> SubscriptionView:
+        """The payment page belongs to the subscription from here on. Raises WorkspaceEnding."""
+        row = await repository.lock(session, Purchase.model_validate(intent).subscription_id)
+        if row is None or row.status == "refused":
+            raise WorkspaceEnding("Nothing new can be bought.")
+        if row.checkout_session_id is None:
+            row.checkout_session_id, row.checkout_url = page.id, page.url
+            await audit.record(
+                session,
+                workspace_id=row.workspace_id,
+                actor=self.identity,
+                action="provisioner.subscription.created",
+                target=row.id,
+                data={"plan": row.plan, "zone": row.zone},
+            )
+        return view(row)
 
 
 async def get(session: AsyncSession, subscription_id: str) -> SubscriptionView:
