@@ -17,7 +17,6 @@ from shared.identity import Identity
 
 Purpose = Literal["reveal", "export", "webmail_sign", "webmail_key", "provider_token"]
 
-MAILBOXES_PER_ROW = 500
 _MADE_HERE = object()
 
 
@@ -53,19 +52,9 @@ async def grant(
     reason: str | None = None,
     data: dict[str, Any] | None = None,
 ) -> AuditedAccess:
-    """Writes the audit row, outcome "ok", and gives leave for exactly what it covers.
-
-    An export lists its mailboxes in further rows of up to 500 ids each, `action` with `.credentials` added.
-    """
+    """Writes the audit row, outcome "ok", and gives leave for exactly what it covers."""
     await record(
         session, workspace_id=workspace_id, actor=actor, action=action, target=target, outcome="ok",
         reason=reason, data=data or {},
     )  # fmt: skip
-    if purpose == "export":
-        listed = sorted(owners)
-        for start in range(0, len(listed), MAILBOXES_PER_ROW):
-            await record(
-                session, workspace_id=workspace_id, actor=actor, action=f"{action}.credentials", target=target,
-                outcome="ok", reason=reason, data={"mailbox_ids": listed[start : start + MAILBOXES_PER_ROW]},
-            )  # fmt: skip
     return AuditedAccess(session, workspace_id, purpose, frozenset(owners), _MADE_HERE)

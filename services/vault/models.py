@@ -8,6 +8,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -151,7 +152,9 @@ class Export(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)
     format: Mapped[str]
-    mailbox_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    mailboxes: Mapped[int | None] = mapped_column(Integer)
+    """How many it was made for; null in links of the release before, which listed them in `mailbox_ids`."""
+    mailbox_ids: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     reason: Mapped[str]
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
     created_by: Mapped[str]
@@ -170,6 +173,17 @@ class ReadLimit(Base):
     actor_id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     full_at: Mapped[datetime]
+
+
+class ExportPage(Base):
+    """Which mailboxes are read, recorded and written at once, in the order of their addresses. Numbers begin at 0."""
+
+    __tablename__ = "export_page"
+
+    export_id: Mapped[str] = mapped_column(ForeignKey("export.id", ondelete="cascade"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    mailbox_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
 
 
 class DecryptCount(Base):

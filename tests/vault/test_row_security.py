@@ -16,6 +16,7 @@ SCOPED = {
     "secret": "workspace_id",
     "provider_token": "workspace_id",
     "export": "workspace_id",
+    "export_page": "workspace_id",
     "decrypt_count": "workspace_id",
     "read_limit": "workspace_id",
     "audit_entry": "workspace_id",

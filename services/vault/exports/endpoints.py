@@ -68,11 +68,11 @@ async def download_export(
     identity: IdentityDep,
     resources: ResourcesDep,
 ) -> StreamingResponse:
-    """Uses the link up. What it hands out is on record before the first byte leaves."""
+    """Uses the link up. What it hands out is on record before it leaves."""
     redeemed = await resources.exports.redeem(session, identity, export_id, request.token.get_secret_value())
-    name = f"sendchief-{export_id}.{formats()[redeemed.format].kind}"
+    name = f"sendchief-{export_id}.{formats()[redeemed.link.format].kind}"
     return StreamingResponse(
         resources.exports.stream(database, redeemed),
-        media_type=writer(redeemed.format).media_type,
+        media_type=writer(redeemed.link.format).media_type,
         headers={**NO_STORE, "Content-Disposition": f'attachment; filename="{name}"'},
     )

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, Text, delete, func, literal, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import delete, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.vault.models import Export, Mailbox, Secret
+from services.vault.models import Export, ExportPage
 from services.vault.secrets.service import OwnerKind
 
-ROWS_AT_ONCE = 500
+MAILBOXES_PER_PAGE = 500
+
+# Row security shows the caller's workspace and nothing else.
+_CHOICE = text("""
+    select count(*), count(*) filter (where server.hostname is null)
+    from mailbox left join server on server.id = mailbox.server_id and server.deleted_at is null
+    where mailbox.deleted_at is null and (cast(:chosen as text[]) is null or mailbox.id = any(:chosen))
+""")
+_ADD_PAGES = text("""
+    insert into export_page (export_id, number, workspace_id, mailbox_ids)
+    select cast(:export_id as text), (place - 1) / cast(:size as int), cast(:workspace_id as text),
+           array_agg(id order by place)
+    from (
+        select id, row_number() over (order by address, id) as place from mailbox
+        where deleted_at is null and (cast(:chosen as text[]) is null or id = any(:chosen))
+    ) as listed
+    group by 2
+    returning cardinality(mailbox_ids)
+""")
+_PAGE = text("""
+    select distinct on (place) secret.workspace_id, owner_kind, owner_id, field, version, ciphertext,
+           address, display_name, hostname
+    from export_page
+    cross join unnest(mailbox_ids) with ordinality as listed (mailbox_id, place)
+    join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
+    join server on server.id = mailbox.server_id and server.deleted_at is null and hostname is not null
+    join secret on secret.workspace_id = mailbox.workspace_id and owner_kind = :owner_kind
+        and owner_id = mailbox.id and field = :field
+    where export_id = :export_id and number = :number
+    order by place, (state = 'current') desc, version desc
+""")
 
 
-@dataclass(frozen=True)
-class Redeemable:
-    """What an export hands out. The ids are those of up to 100,000 rows, so nothing else of a row is kept."""
+class Choice(NamedTuple):
+    """How many mailboxes there are to be exported, and how many of those are on a server without a name."""
 
-    secret_ids: list[str]
-    mailbox_ids: frozenset[str]
-    server_ids: frozenset[str]
-    data_key_versions: frozenset[int]
+    mailboxes: int
+    nameless: int
 
 
 class SealedRow(NamedTuple):
@@ -36,17 +61,44 @@ class SealedRow(NamedTuple):
     field: str
     version: int
     ciphertext: bytes
-    server_id: str
-    address: str | None
+    address: str
     display_name: str
+    hostname: str
 
 
 class Link(NamedTuple):
-    """A redeemed export, without its list of mailboxes."""
+    """A redeemed export."""
 
     workspace_id: str
     format: str
     reason: str
+    mailboxes: int
+
+
+async def choice(session: AsyncSession, mailbox_ids: Sequence[str] | None) -> Choice:
+    """Of the list, or of all."""
+    return Choice(*(await session.execute(_CHOICE, {"chosen": mailbox_ids})).one())
+
+
+async def add_pages(
+    session: AsyncSession, export_id: str, workspace_id: str, mailbox_ids: Sequence[str] | None
+) -> int:
+    """Fixes the mailboxes of an export, in the order of their addresses; how many they are."""
+    made = await session.execute(
+        _ADD_PAGES,
+        {
+            "export_id": export_id,
+            "workspace_id": workspace_id,
+            "size": MAILBOXES_PER_PAGE,
+            "chosen": mailbox_ids,
+        },
+    )
+    return sum(made.scalars())
+
+
+def pages(mailboxes: int) -> int:
+    """How many an export of so many mailboxes has."""
+    return -(-mailboxes // MAILBOXES_PER_PAGE)
 
 
 async def get(session: AsyncSession, export_id: str) -> Export | None:
@@ -64,59 +116,28 @@ async def redeem(
             Export.token_hash == token_hash,
             Export.redeemed_at.is_(None),
             Export.expires_at > now,
+            Export.mailboxes.is_not(None),
         )
         .values(redeemed_at=now, redeemed_by=by)
-        .returning(Export.workspace_id, Export.format, Export.reason)
+        .returning(Export.workspace_id, Export.format, Export.reason, Export.mailboxes)
         .execution_options(synchronize_session=False)
     )
     row = found.one_or_none()
-    return None if row is None else Link(*row)
+    return None if row is None else Link(row.workspace_id, row.format, row.reason, row.mailboxes or 0)
 
 
-async def redeemable(session: AsyncSession, export_id: str, owner_kind: OwnerKind, field: str) -> Redeemable:
-    """For each mailbox of the export that is still there its current secret, or the newest pending one."""
-    listed = select(func.unnest(Export.mailbox_ids)).where(Export.id == export_id).scalar_subquery()
-    result = await session.stream(
-        select(Secret.id, Mailbox.id, Mailbox.server_id, Secret.data_key_version)
-        .join(Mailbox, Mailbox.id == Secret.owner_id)
-        .where(
-            Secret.owner_kind == owner_kind,
-            Secret.field == field,
-            Secret.owner_id.in_(listed),
-            Mailbox.deleted_at.is_(None),
-        )
-        .ext(distinct_on(Secret.owner_id))
-        .order_by(Secret.owner_id, (Secret.state == "current").desc(), Secret.version.desc())
-        .execution_options(yield_per=ROWS_AT_ONCE)
+async def page(
+    session: AsyncSession, export_id: str, number: int, owner_kind: OwnerKind, field: str
+) -> list[SealedRow] | None:
+    """For each mailbox of the page that is still there its current secret, or the newest pending one. None when there
+    is no such page, as when the workspace has ended."""
+    found = await session.execute(
+        _PAGE, {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field}
     )
-    secret_ids, mailbox_ids = [], []
-    server_ids, data_key_versions = set(), set()
-    async for part in result.partitions():  # row by row it would take a switch of tasks for each
-        for secret_id, mailbox_id, server_id, version in part:
-            secret_ids.append(secret_id)
-            mailbox_ids.append(mailbox_id)
-            server_ids.add(server_id)
-            data_key_versions.add(version)
-    return Redeemable(secret_ids, frozenset(mailbox_ids), frozenset(server_ids), frozenset(data_key_versions))
-
-
-async def rows(session: AsyncSession, secret_ids: Sequence[str]) -> AsyncIterator[SealedRow]:
-    """The secrets with their mailboxes, by address, through a server-side cursor."""
-    # One array, not a list of parameters: PostgreSQL takes at most 32,767 of those.
-    wanted = literal(list(secret_ids), ARRAY(Text))
-    result = await session.stream(
-        select(
-            Secret.workspace_id, Secret.owner_kind, Secret.owner_id, Secret.field, Secret.version, Secret.ciphertext,
-            Mailbox.server_id, Mailbox.address, Mailbox.display_name,
-        )
-        .join(Mailbox, Mailbox.id == Secret.owner_id)
-        .where(Secret.id == func.any(wanted), Mailbox.deleted_at.is_(None))
-        .order_by(Mailbox.address)
-        .execution_options(yield_per=ROWS_AT_ONCE)
-    )  # fmt: skip
-    async for part in result.partitions():
-        for row in part:
-            yield SealedRow(*row)
+    rows = [SealedRow(*row) for row in found]
+    if not rows and await session.get(ExportPage, (export_id, number)) is None:
+        return None
+    return rows
 
 
 async def delete_of_workspace(session: AsyncSession, workspace_id: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.vault import audited, metrics
+from services.vault import audited, envelope, metrics
 from services.vault.errors import (
     ExportExpired,
     ExportTokenWrong,
@@ -22,15 +22,14 @@ from services.vault.errors import (
 )
 from services.vault.exports import repository
 from services.vault.exports.catalogue import formats
-from services.vault.exports.credential import credential
+from services.vault.exports.credential import Credential, credential
+from services.vault.exports.repository import Link, SealedRow
 from services.vault.exports.schemas import ExportCreated, ExportView, NewExport
 from services.vault.exports.writers import writer as writer_of
-from services.vault.mailboxes import repository as mailboxes
 from services.vault.mailboxes.service import FIELD, OWNER_KIND
 from services.vault.models import Export
 from services.vault.read_limits.service import ReadLimits
 from services.vault.secrets.service import Opener, SecretStore
-from services.vault.servers import repository as servers
 from shared.audit import record
 from shared.clock import Clock
 from shared.db.database import Database
@@ -40,23 +39,28 @@ from shared.ids import new_id
 
 LINK_LIFETIME = timedelta(minutes=15)
 TOKEN_BYTES = 32
-CHUNK_BYTES = 64 * 1024
 
 
 class ExportIncomplete(Exception):
-    """A credential changed while it was being written. The stream breaks off: the file must not look whole."""
+    """The workspace ended while its export was being written. The stream breaks off: the file must not look whole."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Credentials that are on record, and what opens them."""
+
+    rows: Sequence[SealedRow]
+    opener: Opener
 
 
 @dataclass(frozen=True)
 class Redeemed:
-    """All that the stream needs, settled in the transaction that recorded the redemption."""
+    """All that the stream needs. The first page is settled in the transaction that uses the link up."""
 
     export_id: str
-    format: str
-    workspace_id: str
-    secret_ids: Sequence[str]
-    hostnames: Mapping[str, str]
-    opener: Opener
+    link: Link
+    actor: Identity
+    first: Page
 
 
 class Exports:
@@ -76,18 +80,17 @@ class Exports:
         Raises UnknownMailbox, NothingToExport, TooManyForFormat (422), ServerNotReady (409), TooManyReads (429).
         """
         wanted = None if new.mailbox_ids is None else sorted(set(new.mailbox_ids))
-        found = await mailboxes.existing(session, wanted)
-        if wanted is not None and len(found) < len(wanted):
+        found = await repository.choice(session, wanted)
+        if wanted is not None and found.mailboxes < len(wanted):
             raise UnknownMailbox(
                 "At least one of these mailboxes does not exist here.",
                 field="body.mailbox_ids",
                 next_action="Take the ids from the list of mailboxes.",
             )
-        if not found:
+        if not found.mailboxes:
             raise NothingToExport("The workspace has no mailbox.", next_action="Make a mailbox first.")
-        _check_rows(new.format, len(found))
-        known = await servers.hostnames(session, {mailbox.server_id for mailbox in found})
-        if any(mailbox.server_id not in known for mailbox in found):
+        _check_rows(new.format, found.mailboxes)
+        if found.nameless:
             raise ServerNotReady("A mailbox in the list is on a server that has no name yet.")
         await self._limits.take(session, actor, workspace_id, "export")
         token = base64.urlsafe_b64encode(self._random(TOKEN_BYTES)).rstrip(b"=").decode()
@@ -96,7 +99,6 @@ class Exports:
             id=new_id("exp"),
             workspace_id=workspace_id,
             format=new.format,
-            mailbox_ids=[mailbox.id for mailbox in found],
             reason=new.reason,
             token_hash=_hash(token),
             created_by=actor.subject,
@@ -104,9 +106,11 @@ class Exports:
             expires_at=now + LINK_LIFETIME,
         )
         session.add(export)
+        await session.flush()
+        export.mailboxes = await repository.add_pages(session, export.id, workspace_id, wanted)
         await record(
             session, workspace_id=workspace_id, actor=actor, action="vault.export.created", target=export.id,
-            outcome="ok", reason=new.reason, data={"format": new.format, "mailboxes": len(found)},
+            outcome="ok", reason=new.reason, data={"format": new.format, "mailboxes": export.mailboxes},
         )  # fmt: skip
         return ExportCreated(
             id=export.id,
@@ -125,7 +129,7 @@ class Exports:
             {
                 "id": export.id,
                 "format": export.format,
-                "mailboxes": len(export.mailbox_ids),
+                "mailboxes": len(export.mailbox_ids) if export.mailboxes is None else export.mailboxes,
                 "reason": export.reason,
                 "state": "used" if export.redeemed_at else "expired" if expired else "open",
                 "created_by": export.created_by,
@@ -137,32 +141,39 @@ class Exports:
         )
 
     async def redeem(self, session: AsyncSession, actor: Identity, export_id: str, token: str) -> Redeemed:
-        """Uses the link up and records every credential that it hands out; nothing is decrypted before the commit.
+        """Uses the link up and records the first page of what it hands out; nothing is decrypted before the commit.
 
         Raises NotFound, ExportTokenWrong (403), ExportUsed and ExportExpired (410), KeyServiceUnavailable (503);
         after any of them the link is as it was.
         """
         now = self._clock.now()
-        export = await repository.redeem(session, export_id, _hash(token), actor.subject, now)
-        if export is None:
+        link = await repository.redeem(session, export_id, _hash(token), actor.subject, now)
+        if link is None:
             raise await self._refusal(session, export_id, token)
-        chosen = await repository.redeemable(session, export_id, OWNER_KIND, FIELD)
-        access = await audited.grant(
-            session, actor, workspace_id=export.workspace_id, purpose="export", action="vault.export.redeemed",
-            target=export_id, owners=chosen.mailbox_ids, reason=export.reason,
-            data={"format": export.format, "mailboxes": len(chosen.mailbox_ids)},
+        await record(
+            session, workspace_id=link.workspace_id, actor=actor, action="vault.export.redeemed",
+            target=export_id, outcome="ok", reason=link.reason,
+            data={"format": link.format, "mailboxes": link.mailboxes},
         )  # fmt: skip
-        opener = await self._store.opener(access, chosen.data_key_versions, len(chosen.secret_ids))
-        hostnames = await servers.hostnames(session, chosen.server_ids)
-        metrics.EXPORTS_REDEEMED.labels(export.format).inc()
-        return Redeemed(
-            export_id=export_id,
-            format=export.format,
-            workspace_id=export.workspace_id,
-            secret_ids=chosen.secret_ids,
-            hostnames=hostnames,
-            opener=opener,
-        )
+        first = await self._page(session, actor, export_id, link, 0)
+        metrics.EXPORTS_REDEEMED.labels(link.format).inc()
+        return Redeemed(export_id, link, actor, first)
+
+    async def _page(
+        self, session: AsyncSession, actor: Identity, export_id: str, link: Link, number: int
+    ) -> Page:
+        """Records the page's credentials by the ids of their mailboxes, and takes the keys. Raises ExportIncomplete."""
+        rows = await repository.page(session, export_id, number, OWNER_KIND, FIELD)
+        if rows is None:
+            raise ExportIncomplete(export_id)
+        listed = [row.owner_id for row in rows]
+        access = await audited.grant(
+            session, actor, workspace_id=link.workspace_id, purpose="export",
+            action="vault.export.redeemed.credentials", target=export_id, owners=listed, reason=link.reason,
+            data={"mailbox_ids": listed},
+        )  # fmt: skip
+        versions = {envelope.data_key_version(row.ciphertext) for row in rows}
+        return Page(rows, await self._store.opener(access, versions, len(rows)))
 
     async def _refusal(self, session: AsyncSession, export_id: str, token: str) -> Exception:
         export = await repository.get(session, export_id)
@@ -180,30 +191,26 @@ class Exports:
         return ExportExpired("A link lives 15 minutes.", next_action="Ask for a new export.")
 
     async def stream(self, database: Database, redeemed: Redeemed) -> AsyncIterator[bytes]:
-        """The file, in pieces of about 64 KiB, decrypting as it goes. Raises ExportIncomplete in the middle when
-        a credential that was recorded is gone."""
-        writer = writer_of(redeemed.format)
-        gathered = bytearray(writer.begin().encode())
-        written = 0
-        async with database.transaction(workspace_id=redeemed.workspace_id) as session:
-            async for sealed in repository.rows(session, redeemed.secret_ids):
-                password = await self._store.open_later(session, redeemed.opener, sealed)
-                row = credential(
-                    sealed.address or "",
-                    sealed.display_name,
-                    redeemed.hostnames[sealed.server_id],
-                    password.reveal().decode(),
-                )
-                password.wipe()
-                gathered += writer.row(row).encode()
-                written += 1
-                if len(gathered) >= CHUNK_BYTES:
-                    yield bytes(gathered)
-                    gathered.clear()
-        if written != len(redeemed.secret_ids):
-            raise ExportIncomplete(redeemed.export_id)
-        gathered += writer.end().encode()
-        yield bytes(gathered)
+        """The file, page by page. Each page is on record, for good, before it is decrypted, so that what the audit log
+        lists is what has left, also when the stream breaks off; at most one page that nobody has read is too much.
+
+        No transaction is open while the reader takes his time. Raises ExportIncomplete, KeyServiceUnavailable and
+        ConnectionError in the middle.
+        """
+        link, page = redeemed.link, redeemed.first
+        writer = writer_of(link.format)
+        yield (writer.begin() + writer.rows(self._opened(page))).encode()
+        for number in range(1, repository.pages(link.mailboxes)):
+            async with database.transaction(workspace_id=link.workspace_id) as session:
+                page = await self._page(session, redeemed.actor, redeemed.export_id, link, number)
+            yield writer.rows(self._opened(page)).encode()
+        yield writer.end().encode()
+
+    def _opened(self, page: Page) -> Iterator[Credential]:
+        for sealed in page.rows:
+            password = page.opener.open(sealed)
+            yield credential(sealed.address, sealed.display_name, sealed.hostname, password.reveal().decode())
+            password.wipe()
 
 
 def _check_rows(name: str, rows: int) -> None:

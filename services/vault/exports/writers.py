@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from services.vault.exports.catalogue import ExportFormat, formats, placeholder
@@ -27,7 +27,7 @@ class Writer(Protocol):
 
     def begin(self) -> str: ...
 
-    def row(self, credential: Credential) -> str: ...
+    def rows(self, credentials: Iterable[Credential]) -> str: ...
 
     def end(self) -> str: ...
 
@@ -40,10 +40,10 @@ class CsvWriter:
         self._cells = [_cell(value, defused=True) for _, value in columns]
 
     def begin(self) -> str:
-        return _line(self._headers)
+        return _lines([self._headers])
 
-    def row(self, credential: Credential) -> str:
-        return _line([cell(credential) for cell in self._cells])
+    def rows(self, credentials: Iterable[Credential]) -> str:
+        return _lines([cell(credential) for cell in self._cells] for credential in credentials)
 
     def end(self) -> str:
         return ""
@@ -61,10 +61,13 @@ class JsonWriter:
     def begin(self) -> str:
         return "["
 
-    def row(self, credential: Credential) -> str:
-        text = self._separator + json.dumps({header: cell(credential) for header, cell in self._cells})
-        self._separator = ",\n"
-        return text
+    def rows(self, credentials: Iterable[Credential]) -> str:
+        text = io.StringIO()
+        for credential in credentials:
+            text.write(self._separator)
+            json.dump({header: cell(credential) for header, cell in self._cells}, text)
+            self._separator = ",\n"
+        return text.getvalue()
 
     def end(self) -> str:
         return "]\n"
@@ -88,10 +91,10 @@ def _cell(value: str, *, defused: bool) -> Callable[[Credential], Cell]:
     return lambda credential: getattr(credential, name)
 
 
-def _line(cells: list[str] | list[Cell]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue()
+def _lines(rows: Iterable[Sequence[Cell]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()
 
 
 def _not_a_formula(value: Cell) -> Cell:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -33,19 +31,6 @@ async def claim(
     return await session.scalar(
         select(Mailbox).where(Mailbox.id == mailbox_id, Mailbox.deleted_at.is_(None)).with_for_update()
     )
-
-
-class Present(NamedTuple):
-    id: str
-    server_id: str
-
-
-async def existing(session: AsyncSession, mailbox_ids: Sequence[str] | None) -> list[Present]:
-    """Those of the list (None: all) that are there."""
-    query = select(Mailbox.id, Mailbox.server_id).where(Mailbox.deleted_at.is_(None))
-    if mailbox_ids is not None:
-        query = query.where(Mailbox.id.in_(mailbox_ids))
-    return [Present(*row) for row in await session.execute(query)]
 
 
 async def bury(session: AsyncSession, mailbox_id: str, workspace_id: str, now: datetime) -> None:

@@ -41,8 +41,7 @@ class Sealed(Protocol):
 class Opener:
     """Opens secrets that an audit row covers, with data keys taken before that row was committed.
 
-    It outlives the transaction (a streamed export reads on after it), and needs no key service any more, unless
-    a rotation comes between (`SecretStore.open_later`).
+    It outlives the transaction, so that an export decrypts only what is on record for good.
     """
 
     access: AuditedAccess
@@ -126,15 +125,6 @@ class SecretStore:
             access.session, access.workspace_id, access.purpose, count, self._clock.now()
         )
         return Opener(access, keys, self._environment)
-
-    async def open_later(self, session: AsyncSession, opener: Opener, secret: Sealed) -> SecretBytes:
-        """`opener.open`, also when a rotation has moved the secret to another data key since the opener was made."""
-        version = envelope.data_key_version(secret.ciphertext)
-        if version not in opener.data_keys:
-            opener.data_keys[version] = await self._data_keys.for_decryption(
-                session, secret.workspace_id, version
-            )
-        return opener.open(secret)
 
     async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
         """One secret."""

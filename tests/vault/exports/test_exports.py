@@ -11,9 +11,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
-from services.vault.exports import service as exports
-from services.vault.exports.service import ExportIncomplete
+from services.vault import metrics
+from services.vault.audited import AuditedAccess
+from services.vault.exports import repository
+from services.vault.exports.service import ExportIncomplete, Redeemed
+from services.vault.models import Secret
+from shared.audit import first_break
+from shared.contracts.auth_events import WorkspaceDeleted
+from shared.contracts.provisioner_events import MailboxRemoved
 from shared.identity import Identity
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
@@ -91,8 +99,6 @@ async def test_a_targets_format_is_written_with_the_names_of_the_mailboxes(vault
 
 
 async def test_a_name_stays_when_a_later_call_names_none_and_goes_with_its_mailbox(vault: Vault) -> None:
-    from shared.contracts.provisioner_events import MailboxRemoved
-
     workspace, (mailbox_id,) = await ready(vault, 1)
     await workspace.put_mailbox(mailbox_id, "m0@example-a.test", display_name="Ada")
     await workspace.put_mailbox(mailbox_id, "m0@example-a.test")
@@ -132,8 +138,6 @@ async def test_a_mailbox_made_after_the_request_is_not_handed_out(vault: Vault) 
 
 
 async def test_a_mailbox_removed_after_the_request_is_left_out(vault: Vault) -> None:
-    from shared.contracts.provisioner_events import MailboxRemoved
-
     workspace, ids = await ready(vault, 2)
     created = await create(workspace, format="json")
     await vault.bus.deliver(MailboxRemoved(workspace_id=workspace.id, mailbox_id=ids[0]))
@@ -349,52 +353,137 @@ def identity(workspace: Workspace) -> Identity:
     )  # fmt: skip
 
 
-async def test_the_record_stands_when_the_stream_breaks_off(
-    vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exports, "CHUNK_BYTES", 1)
-    workspace, ids = await ready(vault, 3)
-    created = await create(workspace)
-    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
-        redeemed = await vault.resources.exports.redeem(
+async def redeem(workspace: Workspace, created: dict[str, Any]) -> Redeemed:
+    async with workspace.vault.api_database.transaction(workspace_id=workspace.id) as session:
+        return await workspace.vault.resources.exports.redeem(
             session, identity(workspace), created["id"], created["token"]
         )
+
+
+async def recorded(workspace: Workspace) -> list[list[str]]:
+    """Ids of mailboxes, a list for each page."""
+    return [row["data"]["mailbox_ids"] for row in await workspace.audit() if "credentials" in row["action"]]
+
+
+@pytest.fixture
+def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "MAILBOXES_PER_PAGE", 2)
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_a_file_of_several_pages_is_whole_and_in_the_order_of_addresses(vault: Vault) -> None:
+    workspace, ids = await ready(vault, 5)
+    rows = json.loads((await download(workspace, await create(workspace, format="json"))).content)
+    assert [row["address"] for row in rows] == [f"m{number}@example-a.test" for number in range(5)]
+    assert await recorded(workspace) == [ids[:2], ids[2:4], ids[4:]]
+    assert (await workspace.decrypts())["export"] == 5
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_a_page_is_on_record_before_it_is_decrypted_and_the_next_one_not_yet(vault: Vault) -> None:
+    workspace, ids = await ready(vault, 5)
+    redeemed = await redeem(workspace, await create(workspace))
     stream = vault.resources.exports.stream(vault.api_database, redeemed)
+    assert (await recorded(workspace), (await workspace.decrypts())["export"]) == ([ids[:2]], 2)
+    assert b"m1@" in await anext(stream)
+    assert await recorded(workspace) == [ids[:2]]
+    assert b"m3@" in await anext(stream)
+    assert (await recorded(workspace), (await workspace.decrypts())["export"]) == ([ids[:2], ids[2:4]], 4)
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_a_stream_that_breaks_off_has_on_record_what_left_and_no_more(vault: Vault) -> None:
+    workspace, ids = await ready(vault, 5)
+    created = await create(workspace)
+    stream = vault.resources.exports.stream(vault.api_database, await redeem(workspace, created))
     assert (await anext(stream)).startswith(b"address,")
     await stream.aclose()  # type: ignore[attr-defined]
-    rows = await workspace.audit()
-    assert rows[-2]["action"] == "vault.export.redeemed"
-    assert sorted(rows[-1]["data"]["mailbox_ids"]) == sorted(ids)
+    redeemed, page = [row for row in await workspace.audit() if "redeemed" in row["action"]]
+    assert redeemed["data"] == {"format": "csv", "mailboxes": 5}
+    assert page["data"] == {"mailbox_ids": ids[:2]}
+    assert (await workspace.decrypts())["export"] == 2
     assert (await download(workspace, created)).status_code == 410
 
 
-async def test_a_credential_that_vanishes_in_between_breaks_the_stream(vault: Vault) -> None:
+@pytest.mark.usefixtures("pages_of_two")
+async def test_a_page_that_cannot_be_recorded_does_not_leave(vault: Vault) -> None:
+    workspace, ids = await ready(vault, 3)
+    redeemed = await redeem(workspace, await create(workspace))
+    stream = vault.resources.exports.stream(vault.api_database, redeemed)
+    await anext(stream)
+    decrypted = metrics.DECRYPTED.labels("export")._value.get()
+    vault.database.postgres.psql("revoke insert on audit_entry from vault_app", vault.database.name)
+    try:
+        with pytest.raises(DBAPIError):
+            await anext(stream)
+    finally:
+        vault.database.postgres.psql("grant insert on audit_entry to vault_app", vault.database.name)
+    assert metrics.DECRYPTED.labels("export")._value.get() == decrypted
+    assert (await recorded(workspace), (await workspace.decrypts())["export"]) == ([ids[:2]], 2)
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_the_rows_of_pages_written_beside_one_another_make_one_chain(vault: Vault) -> None:
+    workspace, ids = await ready(vault, 5)
+    links = [await create(workspace) for _ in range(3)]
+    answers = await asyncio.gather(*(download(workspace, link) for link in links))
+    assert {answer.status_code for answer in answers} == {200}
+    assert sorted(await recorded(workspace)) == sorted([ids[:2], ids[2:4], ids[4:]] * 3)
+    chain = await vault.rows(
+        "select * from audit_entry where workspace_id = :w order by sequence", w=workspace.id
+    )
+    assert first_break(chain) is None
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_no_transaction_is_open_while_the_reader_takes_his_time(vault: Vault) -> None:
+    workspace, _ = await ready(vault, 3)
+    redeemed = await redeem(workspace, await create(workspace))
+    await anext(vault.resources.exports.stream(vault.api_database, redeemed))
+    assert vault.api_database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_a_mailbox_removed_while_the_file_is_written_is_left_out_of_file_and_record(
+    vault: Vault,
+) -> None:
+    workspace, ids = await ready(vault, 3)
+    redeemed = await redeem(workspace, await create(workspace))
+    await vault.bus.deliver(MailboxRemoved(workspace_id=workspace.id, mailbox_id=ids[2]))
+    written = b"".join([part async for part in vault.resources.exports.stream(vault.api_database, redeemed)])
+    assert written.count(b"@example-a.test,") == 2 * 2
+    assert await recorded(workspace) == [ids[:2], []]
+
+
+@pytest.mark.usefixtures("pages_of_two")
+async def test_a_workspace_that_ends_in_between_breaks_the_stream(vault: Vault) -> None:
+    workspace, _ = await ready(vault, 3)
+    redeemed = await redeem(workspace, await create(workspace))
+    stream = vault.resources.exports.stream(vault.api_database, redeemed)
+    await anext(stream)
+    await vault.bus.deliver(WorkspaceDeleted(workspace_id=workspace.id))
+    with pytest.raises(ExportIncomplete):
+        await anext(stream)
+
+
+async def test_a_link_of_the_release_before_counts_as_expired(vault: Vault) -> None:
     workspace, ids = await ready(vault)
     created = await create(workspace)
-    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
-        redeemed = await vault.resources.exports.redeem(
-            session, identity(workspace), created["id"], created["token"]
-        )
-    await vault.run("delete from secret where owner_id = :m", m=ids[0])
-    with pytest.raises(ExportIncomplete):
-        _ = [part async for part in vault.resources.exports.stream(vault.api_database, redeemed)]
+    await vault.run("delete from export_page where export_id = :e", e=created["id"])
+    await vault.run(
+        "update export set mailboxes = null, mailbox_ids = :m where id = :e", m=ids, e=created["id"]
+    )
+    assert (await download(workspace, created)).json()["code"] == "export_expired"
+    assert (await workspace.get(f"/exports/{created['id']}")).json()["mailboxes"] == 2
 
 
 async def test_an_opener_opens_only_what_its_audit_row_covers(vault: Vault) -> None:
-    from sqlalchemy import select
-
-    from services.vault.audited import AuditedAccess
-    from services.vault.models import Secret
-
     workspace, ids = await ready(vault)
-    created = await create(workspace, mailbox_ids=[ids[0]])
+    redeemed = await redeem(workspace, await create(workspace, mailbox_ids=[ids[0]]))
     async with vault.api_database.transaction(workspace_id=workspace.id) as session:
-        redeemed = await vault.resources.exports.redeem(
-            session, identity(workspace), created["id"], created["token"]
-        )
         other = await session.scalar(select(Secret).where(Secret.owner_id == ids[1]))
         assert other is not None
         with pytest.raises(PermissionError):
-            redeemed.opener.open(other)
+            redeemed.first.opener.open(other)
         with pytest.raises(PermissionError):
             AuditedAccess(session, workspace.id, "export", frozenset(ids), object())

@@ -73,7 +73,7 @@ EXPECTED = {
 
 def written(name: str, *rows: Credential) -> str:
     made = writer(name)
-    return made.begin() + "".join(made.row(row) for row in rows) + made.end()
+    return made.begin() + made.rows(rows) + made.end()
 
 
 def test_each_format_is_described_here() -> None:
