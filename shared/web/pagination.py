@@ -1,26 +1,30 @@
 """Lists: `{"items": […], "next_cursor": null | "…"}`, `?limit=` up to 100, `?cursor=` from the page before.
 
-A cursor is the sort key of the last item seen, opaque to callers. It grants nothing: rows are still chosen by the
-caller's own rights.
+A cursor is the sort key of the last item seen, opaque to callers, with a mark of the list that it was given for: its
+path, its filters, its workspace or person. In any other list it is refused. It grants nothing, so it is not signed
+(docs/adr/0007): rows are still chosen by the caller's own rights.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
 from shared.errors import DomainError
+from shared.identity.model import Identity
 
 T = TypeVar("T")
 R = TypeVar("R")
+_PAGING: Final = ("limit", "cursor")
 
 
 class CursorRefused(DomainError):
@@ -34,21 +38,32 @@ class Page(BaseModel, Generic[T]):
     next_cursor: str | None = None
 
 
-def encode_cursor(*values: str | int) -> str:
-    raw = json.dumps(values, separators=(",", ":")).encode()
+def encode_cursor(mark: str, *values: str | int) -> str:
+    raw = json.dumps((mark, *values), separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> list[str | int]:
-    """The values given to `encode_cursor`; `CursorRefused` (field `query.cursor`) for anything else."""
+def decode_cursor(mark: str, cursor: str) -> list[str | int]:
+    """The values given to `encode_cursor` with this mark; `CursorRefused` (field `query.cursor`) for anything else."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         values = json.loads(raw)
     except (ValueError, binascii.Error, RecursionError) as error:
         raise _bad_cursor() from error
-    if not isinstance(values, list) or not values or not all(type(value) in (str, int) for value in values):
+    if not isinstance(values, list) or not all(type(value) in (str, int) for value in values):
         raise _bad_cursor()
-    return values
+    if len(values) < 2 or values[0] != mark:
+        raise _bad_cursor("It was given for another list, or for other filters.")
+    return values[1:]
+
+
+def mark_of(request: Request) -> str:
+    """Of one list: its path and filters, and for lists outside of a workspace whose it is."""
+    identity: Identity | None = getattr(request.state, "identity", None)
+    whose = (identity.workspace_id or identity.subject) if identity else None
+    filters = sorted(item for item in request.query_params.multi_items() if item[0] not in _PAGING)
+    place = json.dumps([whose, request.url.path, filters]).encode()
+    return hashlib.sha256(place).hexdigest()[:16]
 
 
 def _text(value: str | int) -> str:
@@ -57,8 +72,8 @@ def _text(value: str | int) -> str:
     return value
 
 
-def _bad_cursor() -> CursorRefused:
-    return CursorRefused(field="query.cursor", next_action="Start at the first page.")
+def _bad_cursor(detail: str = "") -> CursorRefused:
+    return CursorRefused(detail, field="query.cursor", next_action="Start at the first page.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,7 @@ class PageRequest:
 
     limit: int
     after: list[str | int] | None
+    mark: str
 
     @property
     def after_id(self) -> str | None:
@@ -100,15 +116,20 @@ class PageRequest:
         shown = rows[: self.limit]
         more = len(rows) > self.limit
         last = key(shown[-1]) if more else None
-        cursor = None if last is None else encode_cursor(*(last if isinstance(last, tuple) else (last,)))
+        cursor = None if last is None else self._cursor_of(last)
         return Page(items=[view(row) for row in shown], next_cursor=cursor)
+
+    def _cursor_of(self, key: Any) -> str:
+        return encode_cursor(self.mark, *(key if isinstance(key, tuple) else (key,)))
 
 
 async def _page_request(
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_-]+$")] = None,
 ) -> PageRequest:
-    return PageRequest(limit, None if cursor is None else decode_cursor(cursor))
+    mark = mark_of(request)
+    return PageRequest(limit, None if cursor is None else decode_cursor(mark, cursor), mark)
 
 
 PageDep = Annotated[PageRequest, Depends(_page_request)]

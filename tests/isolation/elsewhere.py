@@ -5,6 +5,7 @@ For each of them the owner of A, who may do everything at home, sends what belon
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets as random
 from typing import Any
@@ -59,20 +60,38 @@ async def check_elsewhere(stage: Stage, case: Case, expected: Expectation) -> li
 
 
 async def _lists(row: Row) -> None:
-    """A list, a filter for B's things, and the place in B's list."""
+    """A list, a filter for B's things, the place in B's list, and the same place in a cursor made up for one's own."""
     a, b = row.cast.a, row.cast.b
     for _ in range(2):
+        await LISTED[row.case.name](row.world, a)
         theirs = await LISTED[row.case.name](row.world, b)
-    page = await row.ask(THEIRS, row.case.at(b.workspace_id, None) + "?limit=1")
-    cursor = json.loads(page.body)["next_cursor"]
-    queries = ["", f"?cursor={quote(cursor)}", f"?limit=1&cursor={quote(cursor)}"]
-    queries += [f"?{name}={theirs.id}" for name in FILTERS.get(row.case.name, ())]
+    foreign = await _cursor(row, THEIRS, b)
+    (own_mark, *_), (_, *place) = _values(await _cursor(row, OURS, a)), _values(foreign)
+    forged = _encoded([own_mark, *place])
+    queries = {"": 200, f"?cursor={quote(foreign)}": 422}
+    queries |= {f"?cursor={forged}": 200, f"?limit=1&cursor={forged}": 200}
+    queries |= {f"?{name}={theirs.id}": 200 for name in FILTERS.get(row.case.name, ())}
     hidden = await secrets_of(row, "")
-    for query in queries:
+    for query, wanted in queries.items():
         answer = await row.ask(OURS, row.case.at(a.workspace_id, None) + query)
         told = [word for word in hidden if word.encode() in answer.body]
-        if answer.status != 200 or told:
-            row.note(OURS, query or "the list", answer, f"200 and nothing of B's {told[:1]}")
+        if answer.status != wanted or told:
+            row.note(OURS, query or "the list", answer, f"{wanted} and nothing of B's {told[:1]}")
+
+
+async def _cursor(row: Row, principal: str, one: Customer) -> str:
+    page = await row.ask(principal, row.case.at(one.workspace_id, None) + "?limit=1")
+    return str(json.loads(page.body)["next_cursor"])
+
+
+def _values(cursor: str) -> list[Any]:
+    """The list's mark, then the place in it."""
+    values: list[Any] = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    return values
+
+
+def _encoded(values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
 async def _own_request(row: Row) -> tuple[str, Any]:

@@ -26,7 +26,7 @@ from shared.web import (
     requires,
     signed_in,
 )
-from shared.web.pagination import decode_cursor, encode_cursor
+from shared.web.pagination import CursorRefused, PageRequest, decode_cursor, encode_cursor
 from shared.web.sse import ServerSentEvent, event_stream
 from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
@@ -387,7 +387,38 @@ async def test_a_bad_page_request_is_422(
 
 
 def test_a_cursor_holds_what_was_put_in() -> None:
-    assert decode_cursor(encode_cursor("2026-01-01", 7)) == ["2026-01-01", 7]
+    assert decode_cursor("list", encode_cursor("list", "2026-01-01", 7)) == ["2026-01-01", 7]
+
+
+async def test_a_cursor_counts_in_the_list_that_it_was_given_for_and_nowhere_else(
+    client: httpx.AsyncClient, trust: Trust
+) -> None:
+    here, there = new_id("ws"), new_id("ws")
+    may = ["notes.read", "notes.write"]
+    headers = {one: trust.user("dns", workspace_id=one, permissions=may) for one in (here, there)}
+    paths = {one: f"/v1/workspaces/{one}/notes" for one in (here, there)}
+    for number_ in range(3):
+        await client.post(paths[here], headers=headers[here] | key(), json={"text": str(number_)})
+
+    async def listed(one: str, **query: str) -> httpx.Response:
+        return await client.get(paths[one], headers=headers[one], params=query)
+
+    cursor = (await listed(here, limit="1")).json()["next_cursor"]
+    assert (await listed(here, cursor=cursor, limit="2")).status_code == 200  # another size is the same list
+    for answer in (
+        await listed(there, cursor=cursor),
+        await listed(here, cursor=cursor, topic="mail"),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["code"] == "cursor_refused"
+
+
+@pytest.mark.parametrize("after", [["x"], ["x", "y"], ["2026-11-23T00:00:00", "y"], [1, "y"], ["a\0", "y"]])
+def test_a_place_that_is_none_is_refused_also_in_a_cursor_made_up_for_the_list(
+    after: list[str | int],
+) -> None:
+    with pytest.raises(CursorRefused):
+        PageRequest(10, after, "list").after_moment()
 
 
 async def test_a_stream_sends_heartbeats_and_ids() -> None:
