@@ -391,6 +391,22 @@ class SweepFinding(Base):
     deleted_at: Mapped[datetime | None]
 
 
+class ProviderGate(Base):
+    """What all workers together may still ask of one provider's zone, and whether it answers (`reconciler/gate.py`)."""
+
+    __tablename__ = "provider_gate"
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    zone: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[float]
+    refilled_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    paused_until: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(server_default=ZERO)
+    """Silences in a row."""
+    open_until: Mapped[datetime | None]
+    """The breaker is open; once this has passed, one call is let through."""
+
+
 class WorkspaceDeletion(Base):
     """A workspace that is leaving: its servers are cancelled, and nothing new is begun for it."""
 

@@ -6,6 +6,7 @@ vendor's words.
 CloudError
 ├── CloudUnavailable    no answer, a 5xx, a broken connection: a create may or may not have happened
 ├── CloudRateLimited    definitely not done; `retry_after` seconds
+│   └── CloudPaused     definitely not done; our own gate holds calls to this cloud back for a while
 ├── CloudBusy           definitely not done; the thing is in a transition, try again shortly
 ├── CloudOutOfStock     definitely not done; no such type in this zone now
 ├── CloudQuota          definitely not done; a quota of ours is used up
@@ -43,6 +44,10 @@ class CloudRateLimited(CloudError):
     def __init__(self, detail: str, *, retry_after: float = 2.0, code: str = "") -> None:
         super().__init__(detail, code=code)
         self.retry_after = retry_after
+
+
+class CloudPaused(CloudRateLimited):
+    """Not sent at all: `reconciler/gate.py`."""
 
 
 class CloudBusy(CloudError):

@@ -35,6 +35,12 @@ class WorkerSettings(ServiceSettings):
     scaleway_secret_key: SecretStr
     scaleway_image: str = "debian_trixie"
     scaleway_timeout: float = 10.0
+    cloud_rate: float = 20.0
+    """Calls per second to one zone, of all workers together; `cloud_burst` after a rest."""
+    cloud_burst: int = 60
+    breaker_failures: int = 5
+    """After so many silences in a row nothing is sent to a zone for `breaker_seconds`; then one call tries."""
+    breaker_seconds: float = 30.0
 
     stripe_url: str = "https://api.stripe.com"
     stripe_secret_key: SecretStr

@@ -208,6 +208,7 @@ class Sweeper:
                 raise CloudBusy(f"state {instance.state}")
             for volume_id in instance.volume_ids:  # else nobody would know whose disk it was
                 await self._cloud.tag_volume(zone, volume_id, instance.tags)
+            crashpoint("sweep.after_tag")
             await self._cloud.delete_instance(zone, key)
         return True
 

@@ -22,6 +22,7 @@ from services.provisioner.providers.stripe import client as stripe_client
 from services.provisioner.providers.vault import Vault
 from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.engine import Engine
+from services.provisioner.reconciler.gate import Gate, Limits, guarded
 from services.provisioner.reconciler.identity import OneTimeKeys
 from services.provisioner.reconciler.plan import ABSENT, PRESENT
 from services.provisioner.reconciler.record import Recorder
@@ -89,7 +90,7 @@ def worker_resources(settings: WorkerSettings, database: Database) -> WorkerReso
         settings=settings,
         catalogue=Catalogue.load(settings.plans_file),
         clock=clock,
-        cloud=Scaleway(scaleway, settings.scaleway_project),
+        cloud=guarded(Scaleway(scaleway, settings.scaleway_project), gate_of(database, settings)),
         host=host,
         vault=Vault(vault),
         billing=StripeBilling(stripe),
@@ -105,6 +106,13 @@ def worker_resources(settings: WorkerSettings, database: Database) -> WorkerReso
         user_ca_public_key=authority.public_key,
     )
     return WorkerResources(settings, database, ports, build_engine(database, ports), scaleway, vault)
+
+
+def gate_of(database: Database, settings: WorkerSettings) -> Gate:
+    limits = Limits(
+        settings.cloud_rate, settings.cloud_burst, settings.breaker_failures, settings.breaker_seconds
+    )
+    return Gate(database, "scaleway", limits)
 
 
 def build_engine(database: Database, ports: Ports) -> Engine:

@@ -13,7 +13,7 @@ from tests.provisioner.stage import Stage
 
 TABLES = (
     "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, subscription, "
-    "proven_zone, stripe_event, sweep_finding, workspace_deletion, outbox, inbox, idempotency_key"
+    "proven_zone, stripe_event, sweep_finding, provider_gate, workspace_deletion, outbox, inbox, idempotency_key"
 )
 
 

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from sqlalchemy import func, select, update
 
 from services.provisioner.bindings import BINDINGS
-from services.provisioner.models import Condition, Server, StepLog, Subscription
+from services.provisioner.domains import repository as domains
+from services.provisioner.models import Condition, Domain, Mailbox, Server, StepLog, Subscription
 from services.provisioner.plans import Catalogue
 from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.engine import Dispatcher, Engine
@@ -219,15 +220,45 @@ class Stage:
         await self.play(lambda: self.is_true(server_id, "HeldReleased"), seconds=seconds)
 
     async def gone(self, server_id: str, *, seconds: float = 60.0) -> None:
-        async def deleted() -> bool:
-            return (await self.server(server_id)).deleted_at is not None
+        await self.play(lambda: self.is_gone(server_id), seconds=seconds)
 
-        await self.play(deleted, seconds=seconds)
+    async def is_gone(self, server_id: str) -> bool:
+        return (await self.server(server_id)).deleted_at is not None
 
     async def cancel(self, server_id: str) -> None:
         async with self.database.transaction() as session:
             server = await session.get_one(Server, server_id)
             await servers.end(session, server, requested_by="test", reason="test")
+
+    async def wish_for_domains(self, server_id: str) -> None:
+        """From now on one domain with one mailbox shall come, and another one leave."""
+        async with self.database.transaction() as session:
+            server = await session.get_one(Server, server_id, with_for_update=True)
+            generation = await domains.next_generation(session, server)
+            for name, state in (("coming.test", "pending"), ("leaving.test", "removing")):
+                session.add(
+                    Domain(
+                        id=f"dom_{name}", workspace_id=server.workspace_id, server_id=server.id, zone_id="z",
+                        name=name, state=state, generation=generation, dkim_rsa_selector="r",
+                        dkim_ed25519_selector="e", mta_sts_id="1",
+                    )
+                )  # fmt: skip
+            await session.flush()
+            session.add(
+                Mailbox(
+                    id="mbx_1", workspace_id=server.workspace_id, server_id=server.id,
+                    domain_id="dom_coming.test", address="anna@coming.test", local_part="anna",
+                    display_name="", state="pending", generation=generation,
+                )
+            )  # fmt: skip
+
+    async def domains_as_wished(self, server_id: str) -> bool:
+        async with self.database.transaction() as session:
+            rows = await session.scalars(select(Domain).where(Domain.server_id == server_id))
+            mailbox = await session.get_one(Mailbox, "mbx_1")
+            return [(row.name, row.state) for row in rows] == [("coming.test", "ready")] and (
+                mailbox.state == "active"
+            )
 
     async def due_now(self, server_id: str) -> None:
         """As if time had passed: every wait and recheck of the server is over."""

@@ -1,13 +1,17 @@
-"""A worker of the reconciler alone, as a process that can be killed: `python -m tests.provisioner.worker_process FILE`.
+"""A worker of the reconciler alone, as a process that can be killed.
 
-FILE holds its settings as JSON; the outside world answers on the unix socket named there.
+The outside world answers on the unix socket named in the worker's settings. Processes are forked from one that has
+imported everything already: a kill at each of a hundred places should not pay for as many starts of Python.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import multiprocessing
+import os
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,22 +19,64 @@ from typing import Any
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.settings import WorkerSettings
+from services.provisioner.sweeper import Sweeper
+from shared.crashpoint import die, watcher
 from shared.db.database import Database
 from tests.provisioner.outside import Remote
 from tests.provisioner.stage import engine_of, ports_of
 
+_context: ForkServerContext = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([__name__])
 
-async def run(given: dict[str, Any]) -> None:
+
+def start(settings: Path, log: Path, crashpoint: str = "") -> BaseProcess:
+    """A new worker. `crashpoint` is where it dies; its output goes to `log`."""
+    process = _context.Process(target=_main, args=(settings, log, crashpoint), daemon=True)
+    process.start()
+    return process
+
+
+def _main(settings: Path, log: Path, crashpoint: str) -> None:
+    os.environ["SC_CRASHPOINT"] = crashpoint
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    asyncio.run(_run(json.loads(settings.read_text())))
+
+
+class _Mortal:
+    """Dies at the first place at which no worker has died before; `deaths` remembers them, a line each."""
+
+    def __init__(self, deaths: Path) -> None:
+        self._deaths = deaths
+        self._survived = set(deaths.read_text().split())
+
+    def __call__(self, name: str) -> None:
+        if name not in self._survived:
+            with self._deaths.open("a") as file:
+                file.write(f"{name}\n")
+            die()
+
+
+async def _run(given: dict[str, Any]) -> None:
     leases.IDLE_LIMIT_MS = given.pop("idle_limit_ms", leases.IDLE_LIMIT_MS)
     socket = Path(given.pop("outside"))
     owner = given.pop("owner")
+    sweeps = given.pop("sweeps", False)
+    if deaths := given.pop("deaths", None):
+        watcher.set(_Mortal(Path(deaths)))
     settings = WorkerSettings(**given)
     names = ("cloud", "host", "vault", "billing", "self_test")
     outside = SimpleNamespace(**{name: Remote(socket, name) for name in names})
     database = Database(settings.database_url.get_secret_value(), pool_size=4)
-    engine = engine_of(database, ports_of(settings, outside), owner)
-    await Dispatcher(engine, concurrency=2, poll_seconds=settings.poll_seconds).run()
-
-
-if __name__ == "__main__":
-    asyncio.run(run(json.loads(Path(sys.argv[1]).read_text())))
+    ports = ports_of(settings, outside)
+    dispatcher = Dispatcher(
+        engine_of(database, ports, owner), concurrency=2, poll_seconds=settings.poll_seconds
+    )
+    if not sweeps:
+        await dispatcher.run()
+        return
+    sweeper = Sweeper(database, ports.cloud, settings, ports.catalogue)
+    while True:
+        await sweeper.run()
+        await asyncio.sleep(settings.poll_seconds)

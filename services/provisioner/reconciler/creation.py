@@ -119,6 +119,7 @@ async def _send(work: Work, recipe: Recipe[T], row: CloudResource) -> Outcome:
     try:
         made = await recipe.call(row.request, tags.of(work.settings.environment, row))
     except CloudUnavailable as error:
+        crashpoint(f"{recipe.kind}.after_lost_answer")
         await _mark(work, row, "unknown")
         _log.warning("outcome unknown", server_id=work.server.id, kind=recipe.kind, detail=error.detail)
         return Wait(OBSERVE_SECONDS / 2, "UnknownOutcome", "The data centre's answer was lost; looking.")
@@ -127,7 +128,6 @@ async def _send(work: Work, recipe: Recipe[T], row: CloudResource) -> Outcome:
         return outcome_of(error)
     crashpoint(f"{recipe.kind}.after_post")
     await _bind(work, recipe, row, made)
-    crashpoint(f"{recipe.kind}.after_bind")
     return Wait(0, "Made")
 
 
@@ -156,6 +156,7 @@ async def _bind(work: Work, recipe: Recipe[T], row: CloudResource, made: T) -> N
         stored.bound_at = write.now
         if recipe.on_bound is not None:
             await recipe.on_bound(write, stored, made)
+    crashpoint(f"{recipe.kind}.after_bind")
 
 
 async def forget(work: Work, row: CloudResource) -> None:

@@ -15,6 +15,7 @@ from services.provisioner.ports import (
     CloudError,
     CloudNotFound,
     CloudOutOfStock,
+    CloudPaused,
     CloudQuota,
     CloudRateLimited,
     CloudUnavailable,
@@ -41,6 +42,8 @@ def outcome_of(error: CloudError | HostError | VaultUnavailable | PaymentError) 
 
 def _cloud(error: CloudError) -> Outcome:
     match error:
+        case CloudPaused():
+            return Retry("rate_limited", error.detail, "We give the cloud a pause.", after=error.retry_after)
         case CloudRateLimited():
             return Retry("rate_limited", error.detail, "The cloud asks us to wait.", after=error.retry_after)
         case CloudUnavailable():

@@ -65,7 +65,7 @@ class Recorder:
         condition.evidence = outcome.evidence or condition.evidence
         pause = await self._check_deadline(write, step, condition, outcome, pause)
         condition.due_at = write.now + timedelta(seconds=pause)
-        if step.guards_ready and condition.status == "false":
+        if step.guards_ready and condition.status == "false" and not _blind(outcome):
             await self._not_ready(write, step, condition)
         return pause
 
@@ -164,6 +164,11 @@ class Recorder:
             write.session.add(found)
             await write.session.flush()
         return found
+
+
+def _blind(outcome: Outcome) -> bool:
+    """The cloud's API is silent, or we give it a pause: that says nothing about a server that runs."""
+    return isinstance(outcome, Retry) and outcome.error_class in ("unavailable", "rate_limited")
 
 
 def _turn(condition: Condition, write: Write, status: str, reason: str, message: str) -> None:

@@ -8,6 +8,7 @@ from services.provisioner.models import Mailbox, MailboxVerifier
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from shared.crashpoint import crashpoint
 
 
 class ApplyMailboxes(Step):
@@ -39,6 +40,7 @@ class ApplyMailboxes(Step):
         verifiers = await work.ports.vault.mailbox_verifiers(
             row.workspace_id, row.server_id, row.id, row.address, row.display_name
         )
+        crashpoint("verifiers.after_fetch")
         stored = [item.model_dump(mode="json") for item in verifiers]
         async with work.write() as write:
             await write.session.execute(

@@ -10,6 +10,7 @@ from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
+from shared.crashpoint import crashpoint
 from shared.ids import new_id
 
 
@@ -49,6 +50,7 @@ class Bind(Step):
     async def _tag(self, work: Work, volume: CloudResource) -> Outcome:
         wanted = tags.of(work.settings.environment, volume)
         await work.ports.cloud.tag_volume(work.server.zone, str(volume.external_id), wanted)
+        crashpoint("bind.after_tag")
         async with work.write() as write:
             stored = await write.session.get_one(CloudResource, volume.id)
             stored.details = {**stored.details, "tagged": True}

@@ -7,6 +7,7 @@ from services.provisioner.reconciler.outcomes import Done, Outcome
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
 from services.provisioner.subscriptions import service as subscriptions
+from shared.crashpoint import crashpoint
 
 
 class EndSubscription(Step):
@@ -18,6 +19,7 @@ class EndSubscription(Step):
         subscription = work.known.subscription
         if subscription.stripe_subscription_id is not None:
             await work.ports.billing.end_subscription(subscription.stripe_subscription_id)
+            crashpoint("subscription.after_end")
         async with work.write() as write:
             stored = await write.session.get_one(Subscription, subscription.id)
             if stored.status != "ended":

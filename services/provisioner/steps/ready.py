@@ -75,5 +75,6 @@ class ReleaseHeld(Step):
         resource = next(one for one in work.known.resources if one.id == row.resource_id)
         with contextlib.suppress(CloudNotFound):  # gone is what we want
             await work.ports.cloud.release_ip(work.server.zone, str(resource.external_id))
+        crashpoint("held.after_release")
         await give_back(work, resource)
         return Wait(0, "Released")

@@ -14,6 +14,7 @@ from services.provisioner.hosts.port import (
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 0.4
 GRACE_SECONDS = 60.0
@@ -61,10 +62,12 @@ class SshTrust(Step):
         one_time = work.host_address()
         if work.server.host_key is None:
             own = await work.ports.host.first_contact(one_time)
+            crashpoint("ssh_trust.after_contact")
             async with work.write() as write:
                 write.server.host_key = own
             return Wait(0, "KeyMade", "The server answered with the key that we had given it.")
         await work.ports.host.adopt_host_key(one_time, work.server.host_key)
+        crashpoint("ssh_trust.after_adopt")
         async with work.write() as write:
             write.server.host_key_own = True
         return Wait(0, "KeyMoved")

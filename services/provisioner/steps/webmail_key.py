@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.provisioner.reconciler.outcomes import Done, Outcome
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from shared.crashpoint import crashpoint
 
 
 class WebmailKey(Step):
@@ -17,6 +18,7 @@ class WebmailKey(Step):
         server = work.server
         given = await work.ports.vault.webmail_key(server.workspace_id, server.id, server.hostname)
         await work.ports.host.set_webmail_key(work.host_address(), given.key, given.version)
+        crashpoint("webmail_key.after_set")
         async with work.write() as write:
             write.server.webmail_key_version = given.version
         return Done("The host holds its sign-in key", {"version": given.version})

@@ -11,6 +11,7 @@ from services.provisioner.reconciler.work import Work
 from services.provisioner.steps import names
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.reverse_names import cloud_ip
+from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 2.0
 
@@ -48,6 +49,7 @@ class ResetReverse(Step):
         row = rows[0]
         with contextlib.suppress(CloudNotFound):  # an address that is gone has no name either
             await work.ports.cloud.set_reverse(work.server.zone, cloud_ip(work, row), row.address, None)
+        crashpoint("reset_reverse.after")
         async with work.write() as write:
             (await write.session.get_one(Address, row.id)).reverse = None
         return Wait(0, "ReverseReset")
