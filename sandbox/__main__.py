@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from sandbox import cloudflare, control, resend, stripe
+from sandbox import cloudflare, control, resend, stripe, transit
 from sandbox.cloudflare.customers import Customers
 from sandbox.daemon import DaemonFailed
 from sandbox.faults import Faults
@@ -100,7 +100,7 @@ class Sandbox:
     async def _vendors(self) -> dict[str, Any]:
         """Start the HTTP stand-ins; gives the content of ``endpoints.json``."""
         directory, keys = self.settings.directory, self.credentials
-        names = ("scaleway", "cloudflare", "stripe", "resend", "control")
+        names = ("scaleway", "cloudflare", "stripe", "resend", "transit", "control")
         urls = {name: self.http.reserve(name) for name in names}
         addresses = self.infrastructure.addresses
         books = cloudflare.Books(Store(directory / "cloudflare.sqlite3"))
@@ -115,6 +115,7 @@ class Sandbox:
         webhooks = stripe.Webhooks(money, self.faults, secret, time.time)
         mails = resend.Books(Store(directory / "resend.sqlite3"))
         told = resend.Webhooks(mails, self.faults, keys.resend_webhook_secret.get_secret_value(), time.time)
+        root_keys = transit.Books(Store(directory / "transit.sqlite3"))
         wiring = control.Wiring(
             self.infrastructure,
             self.faults,
@@ -126,6 +127,7 @@ class Sandbox:
             mails,
             told,
             self.scaleway,
+            root_keys,
         )
         stripe_keys = Keys(keys.stripe_secret_key, keys.stripe_restricted_key)
         control_app = control.create_app(wiring, keys.control_token)
@@ -137,6 +139,9 @@ class Sandbox:
                 money, self.faults, stripe_keys, public_url=urls["stripe"], now=time.time
             ),
             "resend": resend.create_app(mails, self.faults, keys.resend_api_key, domain=PLATFORM_ZONE),
+            "transit": transit.create_app(
+                root_keys, self.faults, transit.Access(keys.transit_root_token, keys.transit_token)
+            ),
             "control": control_app,
         }
         for name, app in apps.items():

@@ -32,6 +32,7 @@ from sandbox.scaleway import ScalewayCloud
 from sandbox.stripe import Books as StripeBooks
 from sandbox.stripe import Webhooks, billing, checkout
 from sandbox.stripe.errors import StripeError
+from sandbox.transit import Books as TransitBooks
 from sandbox.webhooks import WebhookSender
 
 
@@ -49,6 +50,7 @@ class Wiring:
     resend: ResendBooks
     resend_webhooks: ResendWebhooks
     scaleway: ScalewayCloud | None
+    transit: TransitBooks
 
 
 class _Body(BaseModel):
@@ -123,7 +125,7 @@ class Mail(_Body):
     headers: dict[str, str] = Field(default_factory=dict)
 
 
-VENDORS = ("scaleway", "cloudflare", "stripe", "resend")
+VENDORS = ("scaleway", "cloudflare", "stripe", "resend", "transit")
 
 
 def create_app(wiring: Wiring, token: SecretStr) -> FastAPI:
@@ -189,6 +191,8 @@ def _world(wiring: Wiring) -> APIRouter:
                 return wiring.stripe.view()
             case "resend":
                 return wiring.resend.view()
+            case "transit":
+                return {"keys": wiring.transit.view()}
             case "dnsbl":
                 return wiring.infrastructure.blacklists.view()
             case "outside":

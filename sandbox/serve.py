@@ -25,9 +25,10 @@ class _Server(uvicorn.Server):
 class HttpServers:
     """Ports are kept in ``ports.json``: a server gets the one it had, when that is still free."""
 
-    def __init__(self, directory: Path, pair: KeyPair) -> None:
+    def __init__(self, directory: Path, pair: KeyPair, *, grace_seconds: int = 2) -> None:
         self._file = directory / "ports.json"
         self._pair = pair
+        self._grace = grace_seconds
         self._ports: dict[str, int] = json.loads(self._file.read_text()) if self._file.exists() else {}
         self._sockets: dict[str, socket.socket] = {}
         self._running: list[tuple[_Server, asyncio.Task[None]]] = []
@@ -50,7 +51,7 @@ class HttpServers:
             access_log=False,
             lifespan="off",
             server_header=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=self._grace,
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[self._sockets[name]]), name=f"serve {name}")

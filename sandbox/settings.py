@@ -90,6 +90,8 @@ class Credentials(BaseModel):
     stripe_webhook_secret: SecretStr
     resend_api_key: SecretStr
     resend_webhook_secret: SecretStr
+    transit_root_token: SecretStr
+    transit_token: SecretStr
     control_token: SecretStr
 
     @field_serializer(
@@ -100,6 +102,8 @@ class Credentials(BaseModel):
         "stripe_webhook_secret",
         "resend_api_key",
         "resend_webhook_secret",
+        "transit_root_token",
+        "transit_token",
         "control_token",
         when_used="json",
     )
@@ -130,6 +134,8 @@ class Credentials(BaseModel):
             stripe_webhook_secret=SecretStr(f"whsec_{secrets.token_hex(16)}"),
             resend_api_key=SecretStr(f"re_{secrets.token_hex(16)}"),
             resend_webhook_secret=SecretStr("whsec_" + b64encode(secrets.token_bytes(24)).decode()),
+            transit_root_token=SecretStr(f"hvs.{secrets.token_urlsafe(18)}"),
+            transit_token=SecretStr(f"hvs.{secrets.token_urlsafe(72)}"),
             control_token=SecretStr(secrets.token_urlsafe(32)),
         )
 

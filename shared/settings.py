@@ -21,12 +21,31 @@ from pydantic_settings import (
 )
 
 
-class ServiceSettings(BaseSettings):
-    """Settings of one process. Services add their own fields in ApiSettings and WorkerSettings."""
+class ProcessSettings(BaseSettings):
+    """Where the settings of any process come from, and in what order."""
 
     model_config = SettingsConfigDict(
         env_prefix="SC_", extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        directory = os.environ.get("SC_SECRETS_DIR")
+        if directory:
+            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=directory))
+        return tuple(sources)
+
+
+class ServiceSettings(ProcessSettings):
+    """Settings of one process of a service. Services add their own fields in ApiSettings and WorkerSettings."""
 
     environment: str = "production"
     service: str
@@ -69,21 +88,6 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _octal(cls, value: Any) -> Any:
         return int(value, 8) if isinstance(value, str) else value
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-        directory = os.environ.get("SC_SECRETS_DIR")
-        if directory:
-            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=directory))
-        return tuple(sources)
 
     def direct_url(self) -> SecretStr:
         """The DSN that no pooler stands in front of."""

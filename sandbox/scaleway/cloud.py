@@ -18,6 +18,7 @@ from sandbox.scaleway.errors import not_found
 from sandbox.scaleway.habits import HABITS
 from sandbox.scaleway.ipam import Ipam
 from sandbox.scaleway.ips import Ips
+from sandbox.scaleway.key_manager import KeyManager, render
 from sandbox.scaleway.power import Power
 from sandbox.scaleway.products import Products, set_availability
 from sandbox.scaleway.routing import Routing, answered, refusal
@@ -29,6 +30,7 @@ from sandbox.scaleway.user_data import UserData
 from sandbox.scaleway.volumes import Volumes
 from sandbox.scaleway.world import (
     AVAILABILITY,
+    ENCRYPTION_KEY,
     IP,
     SECURITY_GROUP,
     SERVER,
@@ -67,6 +69,7 @@ class ScalewayCloud:
         Volumes(self._world, routing)
         SshKeys(self._world, routing)
         Ipam(self._world, routing)
+        KeyManager(self._world, routing)
         self.app = Starlette(
             routes=routing.routes, exception_handlers={404: _no_such_call, 405: _no_such_call}
         )
@@ -92,6 +95,7 @@ class ScalewayCloud:
             "volumes": store.list(VOLUME),
             "security_groups": [each for each in store.list(SECURITY_GROUP) if not each["project_default"]],
             "ssh_keys": store.list(SSH_KEY),
+            "encryption_keys": [render(each) for each in store.list(ENCRYPTION_KEY)],
             "reverses": reverses,
             "availability": store.list(AVAILABILITY),
         }

@@ -64,9 +64,9 @@ def transient_state(resource: str, identifier: str, state: str) -> ScalewayError
     return ScalewayError(409, {**body, "resource": resource, "resource_id": identifier})
 
 
-def precondition_failed(help_message: str) -> ScalewayError:
+def precondition_failed(help_message: str, precondition: str = "resource_still_in_use") -> ScalewayError:
     body = {"type": "precondition_failed", "message": "precondition is not respected"}
-    return ScalewayError(412, {**body, "precondition": "resource_still_in_use", "help_message": help_message})
+    return ScalewayError(412, {**body, "precondition": precondition, "help_message": help_message})
 
 
 def out_of_stock(resource: str) -> ScalewayError:

@@ -27,6 +27,7 @@ Resolve = Callable[[str, str], Awaitable[set[str]]]
 
 SERVER, IP, VOLUME = "server", "ip", "volume"
 SECURITY_GROUP, SSH_KEY, USER_DATA, AVAILABILITY = "security_group", "ssh_key", "user_data", "availability"
+ENCRYPTION_KEY = "encryption_key"
 
 # How a missing thing is called in an answer.
 RESOURCE = {
@@ -35,6 +36,7 @@ RESOURCE = {
     VOLUME: "volume",
     SECURITY_GROUP: "instance_security_group",
     SSH_KEY: "ssh_key",
+    ENCRYPTION_KEY: "key",
 }
 
 

@@ -12,6 +12,17 @@ class KeyServiceUnavailable(Unavailable):
     title = "The key service does not answer"
 
 
+class KeyServiceDenied(KeyServiceUnavailable):
+    """Whoever asks may not: a uid that is not on the list, or a credential that a KMS does not accept.
+
+    Like the next one it is no fault of any one data key, and to a customer the same as a service that is away.
+    """
+
+
+class RootKeyDisabled(KeyServiceUnavailable):
+    """The root key is disabled, about to be deleted or gone. A KMS does as it is told when it is enabled again."""
+
+
 class KeyRefused(Exception):
     """The key service will not open a wrapped key: wrong context, unknown root key, or not its own ciphertext.
 

@@ -31,7 +31,8 @@ class WrappedKey:
 
 
 class KeyService(Protocol):
-    """Holds root keys. Each method raises KeyServiceUnavailable (errors.py) when it cannot be asked."""
+    """Holds root keys. Each method raises KeyServiceUnavailable (errors.py) when it cannot be asked, and its kinds
+    KeyServiceDenied and RootKeyDisabled when it will not answer anybody's question before a person has looked."""
 
     async def wrap(self, key: SecretBytes, context: KeyContext) -> WrappedKey:
         """Seals a data key under the primary root key."""
@@ -49,6 +50,29 @@ class RootKeys:
 
     primary: str
     ids: tuple[str, ...]
+
+
+class RootKeyStore(Protocol):
+    """Where root keys lie: a keyring file, or a KMS. The key service's process alone has one, and its credential.
+
+    A root key's id says which store it is of and, for a KMS, which version: what was wrapped before a rotation has
+    another id than `root_keys().primary`. Raises as `KeyService` does.
+    """
+
+    def holds(self, root_key_id: str) -> bool:
+        """Whether the id is one of this store's, by its form."""
+
+    async def wrap(self, key: SecretBytes, context: bytes) -> WrappedKey:
+        """Seals a data key under the primary, with the context as associated data."""
+
+    async def unwrap(self, wrapped: WrappedKey, context: bytes) -> SecretBytes:
+        """Opens it again, whatever version wrapped it. Raises KeyRefused."""
+
+    async def root_keys(self) -> RootKeys:
+        """Asks the store itself, so that an answer means that it can be reached and used."""
+
+    async def aclose(self) -> None:
+        """Ends connections."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import httpx
 
 from shared.contracts.calls import CALLS
 from shared.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
-from shared.http.bounded import BoundedTransport
+from shared.http.bounded import MAX_BYTES, MAX_SECONDS, BoundedTransport
 from shared.http.errors import VendorAuthFailed, VendorRateLimited, VendorRejected, VendorUnavailable
 from shared.identity.files import FileSigner
 from shared.identity.internal import HEADER, mint_internal
@@ -39,9 +39,11 @@ def vendor_client(
     *,
     headers: Mapping[str, str] | None = None,
     max_connections: int = 20,
+    max_bytes: int = MAX_BYTES,
+    max_seconds: float = MAX_SECONDS,
 ) -> httpx.AsyncClient:
     """A client for one vendor's API. Redirects are not followed, proxies of the environment are not used, and an
-    answer has an end (`bounded.py`).
+    answer has an end (`bounded.py`): `max_bytes`, and `max_seconds` from the request to its last byte.
 
     `ca_file` adds a certificate authority to the system's.
     """
@@ -52,7 +54,11 @@ def vendor_client(
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
     return httpx.AsyncClient(
         base_url=base_url,
-        transport=BoundedTransport(httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)),
+        transport=BoundedTransport(
+            httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False),
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+        ),
         timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
         trust_env=False,

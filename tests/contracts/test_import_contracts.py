@@ -30,6 +30,9 @@ PLANTED: dict[str, dict[str, str]] = {
         "services/auth/planted_d/endpoints.py": "",
         "services/auth/planted_d/service.py": "from services.auth.planted_d import endpoints\n",
     },
+    "Only the key service's wiring touches a KMS": {
+        "services/vault/planted_kms.py": "from services.vault.keyservice.providers import transit\n",
+    },
     "Only wiring touches vendors": {
         "services/auth/providers/planted_e.py": "",
         "services/auth/planted_e/__init__.py": "",

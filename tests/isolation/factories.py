@@ -44,7 +44,8 @@ async def key_service(socket: Path) -> AsyncIterator[None]:
     keyring = importlib.import_module("services.vault.keyservice.keyring")
     server_kind = importlib.import_module("services.vault.keyservice.server").KeyServer
     root = keyring.new_root_key(datetime.now(UTC))
-    server = server_kind(keyring.Keyring((root,), root.id), frozenset({os.geteuid()}))
+    store_kind = importlib.import_module("services.vault.keyservice.root_keys").KeyringStore
+    server = server_kind(store_kind(keyring.Keyring((root,), root.id)), frozenset({os.geteuid()}))
     listening = await server.listen(socket)
     try:
         yield

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from services.vault.app import create_app
 from services.vault.bindings import BINDINGS
 from services.vault.keyservice.keyring import Keyring, new_root_key
+from services.vault.keyservice.root_keys import KeyringStore
 from services.vault.keyservice.server import KeyServer
 from services.vault.settings import ApiSettings, WorkerSettings
 from services.vault.wiring import Resources, build_resources
@@ -193,7 +194,7 @@ def open_directory() -> Iterator[Path]:
 @pytest.fixture
 async def keys(tmp_path: Path) -> AsyncIterator[Keys]:
     root = new_root_key(datetime.now(UTC))
-    server = KeyServer(Keyring((root,), root.id), frozenset({os.geteuid()}))
+    server = KeyServer(KeyringStore(Keyring((root,), root.id)), frozenset({os.geteuid()}))
     keys = Keys(tmp_path / "keys.sock", server)
     await keys.start()
     yield keys

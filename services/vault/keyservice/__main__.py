@@ -6,6 +6,7 @@ remove-key  --keyring FILE --id ID         destroy a root key that no data key h
 list        --keyring FILE                 ids of the root keys, never their material
 
 SIGHUP makes the service read its keyring again; one that is not sound is refused and the old one stays in use.
+With root keys in a KMS (`SC_ROOT_KEYS`) the commands are the KMS's own: docs/runbooks/rotate-keys.md.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from pathlib import Path
 
 from services.vault.hardening import forbid_core_dumps
 from services.vault.keyservice import keyring
+from services.vault.keyservice.root_keys import KeyringStore
 from services.vault.keyservice.server import KeyServer
 from services.vault.keyservice.settings import KeyServiceSettings
+from services.vault.keyservice.wiring import build_stores
 from shared.clock import SystemClock
 from shared.observability.logging import configure_logging, get_logger
 
@@ -99,33 +102,39 @@ def _serve(_: argparse.Namespace) -> int:
 
 
 async def serve(settings: KeyServiceSettings, stop: asyncio.Event | None = None) -> None:
-    """Serves until `stop` is set or SIGTERM or SIGINT comes. The keyring is read before the socket exists."""
-    ring = keyring.load(settings.keyring_file)
+    """Serves until `stop` is set or SIGTERM or SIGINT comes. A keyring is read before the socket exists."""
+    stores, ring = build_stores(settings)
     server = KeyServer(
-        ring, settings.allowed_uids, rotating_uids=settings.rotating_uids, idle_seconds=settings.idle_seconds
+        stores,
+        settings.allowed_uids,
+        rotating_uids=settings.rotating_uids,
+        idle_seconds=settings.idle_seconds,
     )
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, server, settings.keyring_file)
+    loop.add_signal_handler(signal.SIGHUP, _reload, ring, settings.keyring_file)
     listening = await server.listen(settings.socket, settings.socket_mode)
-    get_logger(__name__).info("key service started", root_keys=len(ring.ids()), primary=ring.primary)
+    get_logger(__name__).info("key service started", root_keys=settings.root_keys)
     try:
         await stop.wait()
     finally:
         listening.close()
         server.disconnect()
         settings.socket.unlink(missing_ok=True)
+        await stores.aclose()
 
 
-def _reload(server: KeyServer, file: Path) -> None:
+def _reload(store: KeyringStore | None, file: Path | None) -> None:
+    if store is None or file is None:
+        return  # a KMS is asked each time
     try:
         ring = keyring.load(file)
     except (keyring.KeyringUnsafe, OSError) as error:
         get_logger(__name__).error("keyring refused, the old one stays in use", detail=str(error))
         return
-    server.use(ring)
+    store.use(ring)
     get_logger(__name__).info("keyring read again", root_keys=len(ring.ids()), primary=ring.primary)
 
 

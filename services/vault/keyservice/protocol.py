@@ -8,7 +8,8 @@
     {"operation": "rewrap_secrets", "environment", "scope", "old": KEY, "new": KEY, "wraps": [[b64 data, b64 wrap]]}
         with KEY = {"version", "root_key_id", "wrapped": b64}                -> {"wraps": [b64 or null]}
 
-A refusal is {"error": "not_authentic" | "bad_request" | "forbidden"}; it never says more.
+A refusal is {"error": "not_authentic" | "bad_request" | "forbidden"}, and of a KMS behind the key service
+{"error": "unavailable" | "denied" | "disabled"}; it never says more.
 """
 
 from __future__ import annotations

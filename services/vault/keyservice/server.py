@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from services.vault.aead import NotAuthentic
+from services.vault.errors import KeyRefused, KeyServiceDenied, KeyServiceUnavailable, RootKeyDisabled
 from services.vault.keyservice import health, rotation
-from services.vault.keyservice.keyring import Keyring
 from services.vault.keyservice.protocol import (
     LENGTH,
     BadFrame,
@@ -22,27 +22,38 @@ from services.vault.keyservice.protocol import (
     encode_frame,
     read_body,
 )
+from services.vault.ports import RootKeyStore
+from services.vault.secret_bytes import SecretBytes
 from shared.observability.logging import get_logger
 
 logger = get_logger(__name__)
 
 KNOWN_OPERATIONS = rotation.OPERATIONS | {"wrap", "unwrap", "frame"}
 
+REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    ((NotAuthentic, KeyRefused), "not_authentic"),
+    (KeyServiceDenied, "denied"),
+    (RootKeyDisabled, "disabled"),
+    (KeyServiceUnavailable, "unavailable"),
+    ((BadFrame, ValueError, KeyError, TypeError), "bad_request"),
+)
+"""How the failure of an operation is answered: the first that fits."""
+
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 
 
 class KeyServer:
-    """One keyring behind one socket. `operations` counts by (operation, outcome)."""
+    """One store of root keys behind one socket. `operations` counts by (operation, outcome)."""
 
     def __init__(
         self,
-        keyring: Keyring,
+        store: RootKeyStore,
         allowed_uids: frozenset[int],
         *,
         rotating_uids: frozenset[int] = frozenset(),
         idle_seconds: float = 30.0,
     ) -> None:
-        self._keyring = keyring
+        self._store = store
         self._allowed = allowed_uids
         self._rotating = rotating_uids
         self._idle = idle_seconds
@@ -56,10 +67,6 @@ class KeyServer:
         server = await asyncio.start_unix_server(self._serve, path=str(path))
         os.chmod(path, mode)
         return server
-
-    def use(self, keyring: Keyring) -> None:
-        """Goes on with other root keys, from the next operation on."""
-        self._keyring = keyring
 
     def disconnect(self) -> None:
         """Closes every open connection; callers connect again."""
@@ -76,7 +83,7 @@ class KeyServer:
                     if prefix == health.HTTP_PREFIX:
                         await health.answer(reader, writer, self.operations)
                         return
-                    answer = self.handle(uid, await read_body(reader, prefix))
+                    answer = await self.handle(uid, await read_body(reader, prefix))
                     writer.write(encode_frame(answer))
                     await writer.drain()
                 if answer.get("error") == "forbidden":
@@ -89,40 +96,40 @@ class KeyServer:
             self._connections.discard(writer)
             writer.close()
 
-    def handle(self, uid: int, message: dict[str, Any]) -> dict[str, Any]:
+    async def handle(self, uid: int, message: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request of a peer."""
         operation = str(message.get("operation"))[:16]
         if uid not in self._allowed and not (uid in self._rotating and operation in rotation.OPERATIONS):
             self._count(operation, "forbidden", uid)
             return {"error": "forbidden"}
         try:
-            answer = self._operate(operation, message)
-        except NotAuthentic:
-            self._count(operation, "not_authentic", uid, message)
-            return {"error": "not_authentic"}
-        except (BadFrame, ValueError, KeyError, TypeError):
-            self._count(operation, "bad_request", uid)
-            return {"error": "bad_request"}
+            answer = await self._operate(operation, message)
+        except Exception as failure:
+            outcome = next((word for kind, word in REFUSALS if isinstance(failure, kind)), None)
+            if outcome is None:
+                raise
+            self._count(operation, outcome, uid, None if outcome == "bad_request" else message)
+            return {"error": outcome}
         self._count(operation, "ok", uid, message)
         return answer
 
-    def _operate(self, operation: str, message: dict[str, Any]) -> dict[str, Any]:
+    async def _operate(self, operation: str, message: dict[str, Any]) -> dict[str, Any]:
         if operation == "status":
-            return {"primary": self._keyring.primary, "keys": list(self._keyring.ids())}
+            held = await self._store.root_keys()
+            return {"primary": held.primary, "keys": list(held.ids)}
         if operation == "rewrap_secrets":
-            return rotation.rewrap_secrets(self._keyring, message)
+            return await rotation.rewrap_secrets(self._store, message)
         context = decode_bytes(message["context"])
         if operation == "wrap":
-            key_id, wrapped = self._keyring.wrap(decode_bytes(message["key"]), context)
-            return {"root_key_id": key_id, "wrapped": encode_bytes(wrapped)}
+            key = SecretBytes(decode_bytes(message["key"]))
+            return rotation.described(await self._store.wrap(key, context))
         if operation == "unwrap":
-            key_id = str(message["root_key_id"])
-            key = self._keyring.unwrap(key_id, decode_bytes(message["wrapped"]), context)
-            return {"key": encode_bytes(key)}
+            key = await self._store.unwrap(rotation.wrapped_of(message), context)
+            return {"key": encode_bytes(key.reveal())}
         if operation == "rewrap":
-            return rotation.rewrap(self._keyring, message)
+            return await rotation.rewrap(self._store, message)
         if operation == "make":
-            return rotation.make(self._keyring, message)
+            return await rotation.make(self._store, message)
         raise BadFrame("no such operation")
 
     def _count(self, operation: str, outcome: str, uid: int, message: dict[str, Any] | None = None) -> None:

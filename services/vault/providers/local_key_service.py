@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from services.vault.errors import KeyRefused, KeyServiceUnavailable
+from services.vault.errors import KeyRefused, KeyServiceDenied, KeyServiceUnavailable, RootKeyDisabled
 from services.vault.keyservice.protocol import (
     LENGTH,
     BadFrame,
@@ -18,6 +18,18 @@ from services.vault.keyservice.protocol import (
 )
 from services.vault.ports import KeyContext, RootKeys, SecretWrap, WrappedKey
 from services.vault.secret_bytes import SecretBytes
+from shared.observability.logging import get_logger
+
+logger = get_logger(__name__)
+
+
+NOT_NOW: dict[str, type[KeyServiceUnavailable]] = {
+    "forbidden": KeyServiceDenied,
+    "denied": KeyServiceDenied,
+    "disabled": RootKeyDisabled,
+    "unavailable": KeyServiceUnavailable,
+}
+"""Answers that say nothing about the key that was asked for."""
 
 
 class LocalKeyService:
@@ -94,12 +106,14 @@ class LocalKeyService:
             async with asyncio.timeout(self._timeout):
                 answer = await self._exchange(message)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, BadFrame) as error:
-            raise KeyServiceUnavailable(
-                "Nothing was decrypted. Repeat the request in a moment.", retry_after=5
-            ) from error
-        if "error" in answer:
-            raise KeyRefused(f"the key service answers {answer['error']} to {message['operation']}")
-        return answer
+            raise _not_now(KeyServiceUnavailable) from error
+        if "error" not in answer:
+            return answer
+        refusal, operation = str(answer["error"]), message["operation"]
+        if refusal in NOT_NOW:
+            logger.error("the key service does not serve", operation=operation, answer=refusal)
+            raise _not_now(NOT_NOW[refusal])
+        raise KeyRefused(f"the key service answers {refusal} to {operation}")
 
     async def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
         reader, writer = await asyncio.open_unix_connection(str(self._socket))
@@ -109,6 +123,10 @@ class LocalKeyService:
             return await read_body(reader, await reader.readexactly(LENGTH.size))
         finally:
             writer.close()
+
+
+def _not_now(kind: type[KeyServiceUnavailable]) -> KeyServiceUnavailable:
+    return kind("Nothing was decrypted. Repeat the request in a moment.", retry_after=5)
 
 
 def _described(wrapped: WrappedKey, context: KeyContext) -> dict[str, Any]:
