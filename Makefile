@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down clean status test check mutation fmt bench-gateway bench-filter bench-revocation bench-vault
+.PHONY: help setup demo up down clean status test check mutation fmt bench-gateway bench-filter bench-provisioner bench-revocation bench-vault
 PYTHON := var/venv/bin/python
 
 help: ## Show this list
@@ -49,3 +49,6 @@ bench-revocation: setup ## How long after authority was taken away the gateways 
 
 bench-vault: setup ## How fast a rotation of a million secrets goes, and what readers feel of it
 	@$(PYTHON) -m bench.vault
+
+bench-provisioner: setup ## What the reconciler can carry, and what ten thousand idle servers cost
+	@$(PYTHON) -m bench.provisioner

@@ -68,7 +68,8 @@ class WorkerSettings(ServiceSettings):
     """A call that makes something is begun only when the lease outlasts the call's timeout by this much."""
     quiet_window_seconds: float = 180.0
     """How long after an intent the cloud may still carry out a create whose answer was lost."""
-    poll_seconds: float = 0.3
+    poll_seconds: float = 1.0
+    """How often to look for servers that are due: what is due sooner has a timer, and what happened a notification."""
     concurrency: int = 8
     passes_per_claim: int = 20
     """Passes that each change something may follow one another under one claim."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prometheus_client import Counter, Gauge
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -106,24 +106,7 @@ class Sweeper:
             Sighting(kind, zone, item.id, tuple(item.tags)) for kind, items in shown.items() for item in items
         ]
         async with self._database.transaction() as session:
-            return [one for one in seen if not await self._owned(session, one)]
-
-    async def _owned(self, session: AsyncSession, one: Sighting) -> bool:
-        """Bound to a row of ours, or what a try may have made whose answer is still awaited."""
-        resource_id = tags.value(one.tags, "sc-res")
-        row = await session.scalar(
-            select(CloudResource).where(
-                CloudResource.kind == one.kind,
-                CloudResource.external_id == one.id,
-                CloudResource.state == "bound",
-            )
-        )
-        if row is not None:
-            return True
-        if resource_id is None:
-            return False
-        awaited = await session.get(CloudResource, resource_id)
-        return awaited is not None and awaited.state in ("intent", "unknown")
+            return await _without_owner(session, seen)
 
     async def _note(self, unowned: list[Sighting], swept: list[str]) -> None:
         """One more sighting of each; those that were not seen this time have found an owner, or their end."""
@@ -219,3 +202,26 @@ class Sweeper:
             stored.deleted_at = await session.scalar(select(func.now()))
         SWEPT.labels(row.kind).inc()
         _log.warning("swept", kind=row.kind, zone=row.zone, external_id=row.external_id)
+
+
+async def _without_owner(session: AsyncSession, seen: list[Sighting]) -> list[Sighting]:
+    """Those that are neither bound to a row of ours nor what a try may have made whose answer is still awaited. Two
+    queries, however many were seen."""
+    bound = await session.execute(
+        select(CloudResource.kind, CloudResource.external_id).where(
+            CloudResource.external_id == any_(literal([one.id for one in seen], ARRAY(Text))),
+            CloudResource.state == "bound",
+        )
+    )
+    owned = {(kind, external_id) for kind, external_id in bound}
+    left = [one for one in seen if (one.kind, one.id) not in owned]
+    rows = [row_id for one in left if (row_id := tags.value(one.tags, "sc-res")) is not None]
+    awaited = set(
+        await session.scalars(
+            select(CloudResource.id).where(
+                CloudResource.id == any_(literal(rows, ARRAY(Text))),
+                CloudResource.state.in_(("intent", "unknown")),
+            )
+        )
+    )
+    return [one for one in left if tags.value(one.tags, "sc-res") not in awaited]

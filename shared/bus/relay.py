@@ -1,9 +1,9 @@
 """The relay: publishes what stands in `outbox`, in order, and marks only what the broker has confirmed.
 
 One relay per service is active, the holder of a session advisory lock, because several would reorder. It is woken
-by LISTEN and looks every 100 ms besides. A crash between confirm and mark publishes an event twice under the same
-message id; the consumers' inbox takes care of that. An event that no queue takes is tried again for a minute, then
-set aside: marked, counted, and logged.
+by LISTEN on the connection that holds the lock, so that losing one is losing both, and looks every second besides. A
+crash between confirm and mark publishes an event twice under the same message id; the consumers' inbox takes care of
+that. An event that no queue takes is tried again for a minute, then set aside: marked, counted, and logged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEADER = Gauge("sc_outbox_leader", "1 while this process is the service's relay"
 PENDING = Gauge("sc_outbox_pending", "Events not yet confirmed, as seen in the last batch", ["service"])
 
 BATCH = 200
-POLL_SECONDS = 0.1
+POLL_SECONDS = 1.0
 CONFIRM_SECONDS = 5.0
 STANDBY_SECONDS = 1.0
 HOLD_UNROUTABLE_SECONDS = 60.0

@@ -1,7 +1,7 @@
 """Engine, transactions and the row-level-security context of a process.
 
-Each transaction begins by setting `app.workspace_id` and `app.account_id` for its own length (`set_config(…,
-true)`), so the context dies with it, also behind a transaction pooler. No context means no rows.
+A transaction that works for somebody begins by setting `app.workspace_id` and `app.account_id` for its own length
+(`set_config(…, true)`), so the context dies with it, also behind a transaction pooler. No context means no rows.
 """
 
 from __future__ import annotations
@@ -82,7 +82,10 @@ class Database:
         database to talk to."""
         async with self._sessions() as session, session.begin():
             try:
-                await set_context(session, workspace_id=workspace_id, account_id=account_id)
+                if workspace_id or account_id:
+                    await set_context(session, workspace_id=workspace_id, account_id=account_id)
+                else:  # background work: its role has its own policy, and there is nothing to set
+                    await session.connection()
             except (OSError, PoolTimeout) as error:
                 raise ConnectionError("the database does not answer") from error
             yield session
