@@ -17,11 +17,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.drift import look_again
 from services.provisioner.models import CloudResource, Condition, Server
-from services.provisioner.reconciler.lease import wake
 from services.provisioner.settings import WorkerSettings
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import worker_resources
@@ -99,16 +99,7 @@ async def unknown(session: AsyncSession) -> list[Row]:
 
 async def recheck(session: AsyncSession, server_id: str) -> list[Row]:
     """Every recheck of the server is due now."""
-    changed = await session.scalars(
-        update(Condition)
-        .where(Condition.server_id == server_id, Condition.due_at.is_not(None))
-        .values(due_at=func.now())
-        .returning(Condition.type)
-        .execution_options(synchronize_session=False)
-    )
-    rows = [{"condition": kind} for kind in changed]
-    await wake(session, server_id)
-    return rows
+    return [{"condition": kind} for kind in await look_again(session, server_id)]
 
 
 async def sweep(settings: WorkerSettings, database: Database, dry_run: bool) -> list[Row]:

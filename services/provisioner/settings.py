@@ -78,8 +78,9 @@ class WorkerSettings(ServiceSettings):
     deadline_factor: float = 1.0
     """Stretches the steps' deadlines, for slow machines."""
     address_attempts: int = 3
-    recheck_seconds: float = 3600.0
-    """How often a Ready server is looked at again: drift, certificates, self-test."""
+    recheck_seconds: float = 6 * 3600.0
+    """How often a Ready server is looked at on its own: certificates, self-test, the cloud's view. What changes at the
+    cloud meanwhile is seen in the sweeper's lists, every `sweep_seconds`."""
 
     timings_seconds: float = 300.0
     """How often the figures behind the ETA of jobs are made anew."""

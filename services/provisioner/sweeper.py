@@ -3,6 +3,8 @@
 Careful on purpose: a thing must be seen twice and be older than the quiet window, then waits in quarantine, and only a
 few are deleted in one run. After a restore from backup the sweeper starts dry: what the database has forgotten is not
 for it to judge.
+
+The lists that it reads show too which of our own servers were changed behind our back: those are looked at at once.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from sqlalchemy import ARRAY, Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.drift import notice
 from services.provisioner.models import CloudResource, SweepFinding
 from services.provisioner.plans import Catalogue
 from services.provisioner.ports import (
@@ -96,8 +99,9 @@ class Sweeper:
 
     async def _unowned(self, zone: str) -> list[Sighting]:
         tag = tags.environment(self._settings.environment)
+        instances = await self._cloud.list_instances(zone, tag)
         shown: dict[str, Sequence[CloudInstance | CloudVolume | CloudIp | CloudSecurityGroup]] = {
-            "instance": await self._cloud.list_instances(zone, tag),
+            "instance": instances,
             "volume": await self._cloud.list_volumes(zone, tag),
             "ip": await self._cloud.list_ips(zone, tag),
             "security_group": await self._cloud.list_security_groups(zone, tag),
@@ -106,6 +110,8 @@ class Sweeper:
             Sighting(kind, zone, item.id, tuple(item.tags)) for kind, items in shown.items() for item in items
         ]
         async with self._database.transaction() as session:
+            for server_id in await notice(session, zone, instances):
+                _log.warning("looks changed at the cloud", server_id=server_id, zone=zone)
             return await _without_owner(session, seen)
 
     async def _note(self, unowned: list[Sighting], swept: list[str]) -> None:
