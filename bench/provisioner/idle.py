@@ -19,6 +19,7 @@ from tests.provisioner.cloud import Thing
 
 # Ids keep their form: the last eight digits are the copy's number.
 _COPIES = """
+begin;
 create function copied(id text, n bigint) returns text language sql immutable
 as $$ select left(id, -8) || lpad(to_hex(n), 8, '0') $$;
 insert into subscription select (jsonb_populate_record(s, jsonb_build_object('id', copied(s.id, n),
@@ -39,6 +40,7 @@ insert into address select (jsonb_populate_record(a, jsonb_build_object('id', co
 insert into condition select (jsonb_populate_record(c, jsonb_build_object('server_id', s.id,
   'due_at', case when c.due_at is not null then s.next_at end))).*
   from condition c, generate_series(1, {copies}) n join server s on true where s.id = copied(c.server_id, n);
+commit;
 analyze;
 """
 
