@@ -22,6 +22,10 @@ class Bind(Step):
 
     async def run(self, work: Work) -> Outcome:
         row = work.bound("instance")
+        volumes = [one for one in work.known.resources if one.kind == "volume" and one.state == "bound"]
+        for volume in volumes:
+            if not volume.details.get("tagged"):
+                return await self._tag(work, volume)
         instance = await work.ports.cloud.get_instance(work.server.zone, str(row.external_id))
         expected = set(row.request["ip_ids"])
         if tags.resource(row.id) not in instance.tags or set(instance.ip_ids) != expected:
@@ -34,14 +38,10 @@ class Bind(Step):
                     "expected": sorted(expected),
                 },
             )
-        volumes = [one for one in work.known.resources if one.kind == "volume" and one.state == "bound"]
         if set(instance.volume_ids) - {one.external_id for one in volumes}:
             async with work.write() as write:
                 await book_volumes(write, row, instance)
             return Wait(0, "VolumesBooked")
-        for volume in volumes:
-            if not volume.details.get("tagged"):
-                return await self._tag(work, volume)
         return Done(
             f"{instance.id} with {len(volumes)} disk and {len(expected)} addresses",
             {"instance": instance.id, "volumes": [one.external_id for one in volumes]},

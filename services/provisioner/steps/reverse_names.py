@@ -45,14 +45,15 @@ class ReverseNames(Step):
         cloud, zone, hostname = work.ports.cloud, work.server.zone, work.server.hostname
         ip = cloud_ip(work, row)
         asked = Wait(0.2, f"ReverseV{row.family}Asked", "The data centre is setting the reverse name.")
-        if await cloud.reverse_of(zone, ip, row.address) == hostname:
-            self._asked.pop(row.id, None)
-            async with work.write() as write:
-                stored = await write.session.get_one(Address, row.id)
-                stored.reverse = hostname
-            return Wait(0, f"ReverseV{row.family}Set")
-        if row.id in self._asked and work.now() - self._asked[row.id] < ASK_AGAIN:
-            return asked
+        if row.id in self._asked:  # a name that was never asked for is not there to be looked at
+            if await cloud.reverse_of(zone, ip, row.address) == hostname:
+                del self._asked[row.id]
+                async with work.write() as write:
+                    stored = await write.session.get_one(Address, row.id)
+                    stored.reverse = hostname
+                return Wait(0, f"ReverseV{row.family}Set")
+            if work.now() - self._asked[row.id] < ASK_AGAIN:
+                return asked
         try:
             await cloud.set_reverse(zone, ip, row.address, hostname)
         except CloudRefused as error:

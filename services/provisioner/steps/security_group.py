@@ -32,6 +32,11 @@ class SecurityGroup(Step):
         if row is None or row.state != "bound" or row.external_id is None:
             return await self._make(work)
         zone, cloud, group_id = work.server.zone, work.ports.cloud, row.external_id
+        wanted = rules(work.settings.control_plane_v4, work.settings.control_plane_v6)
+        present = {rule for rule in await cloud.get_rules(zone, group_id) if rule.editable}
+        if present != set(wanted):
+            await cloud.set_rules(zone, group_id, wanted)
+            return Wait(0.2, "RulesSent")
         group = await cloud.get_security_group(zone, group_id)
         if group.blocks_mail:
             return Fatal(
@@ -40,11 +45,6 @@ class SecurityGroup(Step):
                 after=HOUR,
                 evidence={"security_group": group_id},
             )
-        wanted = rules(work.settings.control_plane_v4, work.settings.control_plane_v6)
-        present = {rule for rule in await cloud.get_rules(zone, group_id) if rule.editable}
-        if present != set(wanted):
-            await cloud.set_rules(zone, group_id, wanted)
-            return Wait(0.2, "RulesSent")
         return Done(
             "Outgoing mail is open, and only the mail host's ports are reachable",
             {"security_group": group_id, "blocks_mail": group.blocks_mail, "rules": len(wanted)},
