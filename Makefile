@@ -47,7 +47,7 @@ bench-gateway: setup ## The gateway's speed beside HAProxy, nginx auth_request, 
 bench-revocation: setup ## How long after authority was taken away the gateways act on it, bus up and down
 	@$(PYTHON) -m bench.revocation
 
-bench-vault: setup ## How fast a rotation of a million secrets goes, and what readers feel of it
+bench-vault: setup ## The vault: a large export beside a bare loop, a reveal beside none, a rotation with readers
 	@$(PYTHON) -m bench.vault
 
 bench-provisioner: setup ## What the reconciler can carry, and what ten thousand idle servers cost

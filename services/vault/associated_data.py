@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 
+_LENGTH = struct.Struct(">I").pack
+_NUMBER = struct.Struct(">Q").pack
+
 
 def encode(*fields: str | int) -> bytes:
     """Each field as a 32-bit big-endian length and its bytes; numbers as 8 bytes, big-endian."""
     parts: list[bytes] = []
     for field in fields:
-        raw = struct.pack(">Q", field) if isinstance(field, int) else field.encode()
-        parts.append(struct.pack(">I", len(raw)) + raw)
+        raw = field.encode() if isinstance(field, str) else _NUMBER(field)
+        parts += _LENGTH(len(raw)), raw
     return b"".join(parts)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -32,8 +32,7 @@ _SHORTEST = _PAYLOAD_AT + NONCE_BYTES + TAG_BYTES
 RandomBytes = Callable[[int], bytes]
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(NamedTuple):
     """What a ciphertext belongs to. `scope` is a workspace id or `platform`; `version` counts the secret's own."""
 
     environment: str
@@ -73,10 +72,11 @@ def decrypt(ciphertext: bytes, *, data_key: SecretBytes, binding: Binding) -> Se
     """Opens format 1. Raises NotAuthentic for anything that was not sealed for exactly this binding."""
     version = data_key_version(ciphertext)
     wrapped = ciphertext[_HEADER.size + NONCE_BYTES : _PAYLOAD_AT]
-    secret_key = open_sealed(data_key.reveal(), wrap_nonce(ciphertext), wrapped, binding.wrap_data(version))
+    data = binding.secret_data()
+    secret_key = open_sealed(data_key.reveal(), wrap_nonce(ciphertext), wrapped, _wrap_data(data, version))
     nonce = ciphertext[_PAYLOAD_AT : _PAYLOAD_AT + NONCE_BYTES]
     sealed = ciphertext[_PAYLOAD_AT + NONCE_BYTES :]
-    return SecretBytes(open_sealed(secret_key, nonce, sealed, binding.secret_data()))
+    return SecretBytes(open_sealed(secret_key, nonce, sealed, data))
 
 
 def wrap_of(ciphertext: bytes) -> bytes:

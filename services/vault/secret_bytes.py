@@ -28,8 +28,7 @@ class SecretBytes:
 
     def wipe(self) -> None:
         """Overwrites the buffer with zeros; `reveal()` fails from now on."""
-        for index in range(len(self._buffer)):
-            self._buffer[index] = 0
+        self._buffer[:] = bytes(len(self._buffer))  # of the same length, so it is written in place
         self._wiped = True
 
     def __len__(self) -> int:

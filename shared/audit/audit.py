@@ -80,15 +80,14 @@ async def record(
 
 async def _lock_head(session: AsyncSession, workspace_id: str) -> tuple[bytes, int]:
     """Hash and sequence of the last row, locked until commit; begins the chain when there is none."""
-    await session.execute(
-        insert(audit_head)
-        .values(workspace_id=workspace_id, sequence=0, row_hash=GENESIS)
-        .on_conflict_do_nothing()
-    )
-    head = await session.execute(
+    head = (
         select(audit_head.c.row_hash, audit_head.c.sequence)
         .where(audit_head.c.workspace_id == workspace_id)
         .with_for_update()
     )
-    row = head.one()
+    row = (await session.execute(head)).one_or_none()
+    if row is None:
+        first = insert(audit_head).values(workspace_id=workspace_id, sequence=0, row_hash=GENESIS)
+        await session.execute(first.on_conflict_do_nothing())
+        row = (await session.execute(head)).one()
     return bytes(row.row_hash), int(row.sequence)

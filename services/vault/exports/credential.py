@@ -5,14 +5,13 @@ Ports are those of implicit TLS (RFC 8314 section 3.3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 SMTP_PORT = 465
 IMAP_PORT = 993
 
 
-@dataclass(frozen=True, repr=False, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """The fields are the placeholders of `formats/`."""
 
     address: str
@@ -26,8 +25,13 @@ class Credential:
     imap_port: int
     password: str
 
+    def __repr__(self) -> str:
+        return f"Credential({self.address})"
 
-PLACEHOLDERS = frozenset(field.name for field in fields(Credential))
+
+TEXTS = ("address", "display_name", "from_name", "first_name", "last_name", "domain", "hostname")
+"""What people or their domains have chosen; no password is altered, whatever it begins with."""
+PLACEHOLDERS = frozenset(Credential._fields)
 
 
 def credential(address: str, display_name: str, hostname: str, password: str) -> Credential:

@@ -134,7 +134,7 @@ async def page(
     found = await session.execute(
         _PAGE, {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field}
     )
-    rows = [SealedRow(*row) for row in found]
+    rows = [SealedRow._make(row) for row in found]
     if not rows and await session.get(ExportPage, (export_id, number)) is None:
         return None
     return rows

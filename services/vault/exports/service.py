@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from services.vault.exports.catalogue import formats
 from services.vault.exports.credential import Credential, credential
 from services.vault.exports.repository import Link, SealedRow
 from services.vault.exports.schemas import ExportCreated, ExportView, NewExport
+from services.vault.exports.writers import Writer
 from services.vault.exports.writers import writer as writer_of
 from services.vault.mailboxes.service import FIELD, OWNER_KIND
 from services.vault.models import Export
@@ -191,26 +193,45 @@ class Exports:
         return ExportExpired("A link lives 15 minutes.", next_action="Ask for a new export.")
 
     async def stream(self, database: Database, redeemed: Redeemed) -> AsyncIterator[bytes]:
-        """The file, page by page. Each page is on record, for good, before it is decrypted, so that what the audit log
-        lists is what has left, also when the stream breaks off; at most one page that nobody has read is too much.
+        """The file, page by page. Each page is on record, for good, before it is decrypted, so that all that has left
+        is in the audit log, also when the stream breaks off; besides it at most the page that was read ahead.
 
         No transaction is open while the reader takes his time. Raises ExportIncomplete, KeyServiceUnavailable and
         ConnectionError in the middle.
         """
-        link, page = redeemed.link, redeemed.first
-        writer = writer_of(link.format)
-        yield (writer.begin() + writer.rows(self._opened(page))).encode()
-        for number in range(1, repository.pages(link.mailboxes)):
-            async with database.transaction(workspace_id=link.workspace_id) as session:
-                page = await self._page(session, redeemed.actor, redeemed.export_id, link, number)
-            yield writer.rows(self._opened(page)).encode()
+        writer = writer_of(redeemed.link.format)
+        yield writer.begin().encode()
+        page: Page | None = redeemed.first
+        number = 0
+        while page is not None:
+            number += 1
+            ahead = asyncio.create_task(self._recorded(database, redeemed, number))
+            try:
+                yield await asyncio.to_thread(_written, writer, page)
+                page = await ahead
+            finally:
+                ahead.cancel()
         yield writer.end().encode()
 
-    def _opened(self, page: Page) -> Iterator[Credential]:
-        for sealed in page.rows:
-            password = page.opener.open(sealed)
-            yield credential(sealed.address, sealed.display_name, sealed.hostname, password.reveal().decode())
-            password.wipe()
+    async def _recorded(self, database: Database, redeemed: Redeemed, number: int) -> Page | None:
+        """The page with its record committed; None after the last."""
+        link = redeemed.link
+        if number >= repository.pages(link.mailboxes):
+            return None
+        async with database.transaction(workspace_id=link.workspace_id) as session:
+            return await self._page(session, redeemed.actor, redeemed.export_id, link, number)
+
+
+def _written(writer: Writer, page: Page) -> bytes:
+    """A page's rows, in plaintext from here on. It runs beside the event loop, which serves others meanwhile."""
+    return writer.rows(_opened(page)).encode()
+
+
+def _opened(page: Page) -> Iterator[Credential]:
+    for sealed in page.rows:
+        password = page.opener.open(sealed)
+        yield credential(sealed.address, sealed.display_name, sealed.hostname, password.reveal().decode())
+        password.wipe()
 
 
 def _check_rows(name: str, rows: int) -> None:

@@ -11,15 +11,16 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from services.vault.exports.catalogue import ExportFormat, formats, placeholder
-from services.vault.exports.credential import Credential
+from services.vault.exports.credential import TEXTS, Credential
 
 Cell = str | int
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 # Spreadsheets of some locales read the full-width forms as the plain ones.
-_WIDE_FORMULA_STARTS = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
+_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_texts = attrgetter(*TEXTS)
 
 
 class Writer(Protocol):
@@ -37,13 +38,13 @@ class CsvWriter:
 
     def __init__(self, columns: list[list[str]]) -> None:
         self._headers = [header for header, _ in columns]
-        self._cells = [_cell(value, defused=True) for _, value in columns]
+        self._cells = [_cell(value) for _, value in columns]
 
     def begin(self) -> str:
         return _lines([self._headers])
 
     def rows(self, credentials: Iterable[Credential]) -> str:
-        return _lines([cell(credential) for cell in self._cells] for credential in credentials)
+        return _lines([cell(one) for cell in self._cells] for one in map(_harmless, credentials))
 
     def end(self) -> str:
         return ""
@@ -55,7 +56,7 @@ class JsonWriter:
     media_type = "application/json"
 
     def __init__(self, columns: list[list[str]]) -> None:
-        self._cells = [(header, _cell(value, defused=False)) for header, value in columns]
+        self._cells = [(header, _cell(value)) for header, value in columns]
         self._separator = ""
 
     def begin(self) -> str:
@@ -82,13 +83,9 @@ def writer_of(format: ExportFormat) -> Writer:
     return CsvWriter(format.columns) if format.kind == "csv" else JsonWriter(format.columns)
 
 
-def _cell(value: str, *, defused: bool) -> Callable[[Credential], Cell]:
+def _cell(value: str) -> Callable[[Credential], Cell]:
     name = placeholder(value)
-    if name is None:
-        return lambda _: value
-    if defused and name != "password":
-        return lambda credential: _not_a_formula(getattr(credential, name))
-    return lambda credential: getattr(credential, name)
+    return (lambda _: value) if name is None else attrgetter(name)
 
 
 def _lines(rows: Iterable[Sequence[Cell]]) -> str:
@@ -97,7 +94,9 @@ def _lines(rows: Iterable[Sequence[Cell]]) -> str:
     return text.getvalue()
 
 
-def _not_a_formula(value: Cell) -> Cell:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS + _WIDE_FORMULA_STARTS):
-        return "'" + value
-    return value
+def _harmless(credential: Credential) -> Credential:
+    """With an apostrophe in front of each text that would be a formula."""
+    formulas = {
+        name: "'" + text for name, text in zip(TEXTS, _texts(credential), strict=True) if text[:1] in _STARTS
+    }
+    return credential._replace(**formulas) if formulas else credential

@@ -1,4 +1,4 @@
-"""Rotation while everything goes on: keys are rewrapped in batches, and no secret is decrypted.
+"""Rotation while everything goes on: keys are rewrapped in small batches with rests, and no secret is decrypted.
 
 Where it stands is in the rows themselves (which version wraps a secret, which root key wraps a data key), so a run that
 was killed is resumed by any later one, and two at the same time do no harm. Keys stay in the key service; what comes
@@ -7,6 +7,7 @@ here is wrapped.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,7 +26,9 @@ from shared.crashpoint import crashpoint
 from shared.db.database import Database
 from shared.observability.logging import get_logger
 
-BATCH = 500
+BATCH = 100
+REST = 1.0
+"""Seconds of doing nothing for each second of work: readers share the cores and the key service with a rotation."""
 UNUSED_BEFORE_RETIRED = timedelta(hours=1)
 """Longer than any reader takes from reading a secret's row to asking for its key."""
 
@@ -52,12 +55,14 @@ class Rotation:
         environment: str,
         clock: Clock,
         batch: int = BATCH,
+        rest: float = REST,
     ) -> None:
         self._database = database
         self._key_service = key_service
         self._environment = environment
         self._clock = clock
         self._batch = batch
+        self._rest = rest
 
     async def run(self, scope: str | None = None) -> Report:
         """All that is due, of one scope or of all: new versions, secrets, old versions, data keys.
@@ -111,7 +116,9 @@ class Rotation:
     async def _empty(self, report: Report, old: DataKey) -> None:
         """Moves the secrets under `old` to the active version, in the order of their nonces; one pass."""
         after = b""
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             async with self._database.transaction(workspace_id=old.scope) as session:
                 rows = await repository.batch(session, old.scope, old.version, after, self._batch)
                 new = await data_keys.active(session, old.scope) if rows else None
@@ -133,6 +140,7 @@ class Rotation:
                 moved=moved,
                 of=len(rows),
             )
+            await asyncio.sleep(self._rest * (loop.time() - began))
 
     async def _rewrapped(
         self, report: Report, rows: Sequence[Secret], old: DataKey, new: DataKey

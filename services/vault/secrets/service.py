@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault import envelope, metrics
@@ -47,6 +48,7 @@ class Opener:
     access: AuditedAccess
     data_keys: dict[int, SecretBytes]
     environment: str
+    decrypted: Counter
 
     def open(self, secret: Sealed) -> SecretBytes:
         """The plaintext. Raises NotAuthentic when the row is not what was sealed."""
@@ -56,7 +58,7 @@ class Opener:
             data_key=self.data_keys[envelope.data_key_version(secret.ciphertext)],
             binding=binding_of(secret, self.environment),
         )
-        metrics.DECRYPTED.labels(self.access.purpose).inc()
+        self.decrypted.inc()
         return plaintext
 
 
@@ -124,7 +126,7 @@ class SecretStore:
         await repository.count_decrypts(
             access.session, access.workspace_id, access.purpose, count, self._clock.now()
         )
-        return Opener(access, keys, self._environment)
+        return Opener(access, keys, self._environment, metrics.DECRYPTED.labels(access.purpose))
 
     async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
         """One secret."""

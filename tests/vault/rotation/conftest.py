@@ -157,6 +157,7 @@ def rotation(vault: Vault, *, batch: int = 10, key_service: RotatingKeyService |
         environment=vault.settings.environment,
         clock=vault.clock,
         batch=batch,
+        rest=0,
     )
 
 
