@@ -100,7 +100,8 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 
 async def test_the_ready_file_is_private_and_complete(running: Running) -> None:
     assert (running.directory / "endpoints.json").stat().st_mode & 0o777 == 0o600
-    expected = "scaleway cloudflare stripe resend control ca_file resolver acme_directory control_token range"
+    expected = "scaleway cloudflare stripe resend transit control ca_file resolver acme_directory range"
+    expected += " control_token transit_token transit_root_token"
     assert {*expected.split(), "image_label"} <= set(running.endpoints)
     assert not any("SecretStr" in str(value) or "***" in str(value) for value in running.endpoints.values())
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from services.vault import envelope, metrics
 from services.vault.data_keys import repository as data_keys
 from services.vault.data_keys.versions import NewKey, is_due, start
-from services.vault.errors import KeyRefused, WorkspaceShredded
+from services.vault.errors import KeyRefused, RootKeyDisabled, WorkspaceShredded
 from services.vault.models import DataKey, Secret
 from services.vault.ports import KeyContext, RotatingKeyService, SecretWrap, WrappedKey
 from services.vault.rotation import repository
@@ -31,6 +31,9 @@ REST = 1.0
 """Seconds of doing nothing for each second of work: readers share the cores and the key service with a rotation."""
 UNUSED_BEFORE_RETIRED = timedelta(hours=1)
 """Longer than any reader takes from reading a secret's row to asking for its key."""
+
+DOES_NOT_OPEN = (KeyRefused, RootKeyDisabled)
+"""What is wrong with one data key or its old root key, and keeps no other from being rotated."""
 
 logger = get_logger(__name__)
 
@@ -126,6 +129,8 @@ class Rotation:
                     return  # nothing left; or replaced or shredded just now, which the next run looks at
             after = rows[-1].wrap_nonce
             moves = await self._rewrapped(report, rows, old, new)
+            if moves is None:
+                return
             crashpoint("rotation-rewrapped")
             async with self._database.transaction(workspace_id=old.scope) as session:
                 moved = await repository.move(session, old.scope, old.version, new.version, moves)
@@ -144,12 +149,17 @@ class Rotation:
 
     async def _rewrapped(
         self, report: Report, rows: Sequence[Secret], old: DataKey, new: DataKey
-    ) -> list[Move]:
+    ) -> list[Move] | None:
+        """None when one of the two data keys does not open, and so nothing does."""
         wraps = [
             SecretWrap(binding_of(row, self._environment).secret_data(), envelope.wrap_of(row.ciphertext))
             for row in rows
         ]
-        answers = await self._key_service.rewrap_secrets(self._named(old), self._named(new), wraps)
+        try:
+            answers = await self._key_service.rewrap_secrets(self._named(old), self._named(new), wraps)
+        except DOES_NOT_OPEN:
+            self._damaged(report, old)
+            return None
         moves: list[Move] = []
         for row, wrap in zip(rows, answers, strict=True):
             if wrap is None:
@@ -162,6 +172,12 @@ class Rotation:
             ciphertext = envelope.with_wrap(row.ciphertext, wrap, new.version)
             moves.append(Move(row.id, row.wrap_nonce, envelope.wrap_nonce(ciphertext), ciphertext))
         return moves
+
+    def _damaged(self, report: Report, row: DataKey) -> None:
+        name = f"{row.scope}/{row.version}"
+        if name not in report.damaged:
+            report.damaged.append(name)
+            logger.error("a data key does not open", scope=row.scope, version=row.version)
 
     def _named(self, row: DataKey) -> tuple[WrappedKey, KeyContext]:
         context = KeyContext(self._environment, row.scope, row.version)
@@ -196,9 +212,8 @@ class Rotation:
         wrapped, context = self._named(row)
         try:
             again = await self._key_service.rewrap(wrapped, context)
-        except KeyRefused:
-            report.damaged.append(f"{row.scope}/{row.version}")
-            logger.error("a data key does not open", scope=row.scope, version=row.version)
+        except DOES_NOT_OPEN:
+            self._damaged(report, row)
             return
         crashpoint("rotation-rewrapped-data-key")
         async with self._database.transaction(workspace_id=row.scope) as session:

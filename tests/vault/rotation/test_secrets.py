@@ -281,3 +281,22 @@ async def test_a_secret_of_another_workspace_is_not_rewrapped(vault: Vault) -> N
     stolen = SecretWrap(b"whatever", bytes(60))
     with pytest.raises(KeyRefused, match="bad_request"):
         await LocalKeyService(vault.keys.socket).rewrap_secrets(key, key, [stolen])
+
+
+async def test_a_data_key_that_does_not_open_keeps_no_other_from_being_emptied(vault: Vault) -> None:
+    """In the order of their names, so that the damaged one comes first."""
+    await vault.run("delete from data_key")
+    one, other = sorted((Customer(vault.workspace(), {}) for _ in range(2)), key=lambda each: each.id)
+    rotating = rotation(vault, batch=1)
+    for each in (one, other):
+        await each.add(3)
+        await rotating.start_version(each.id)
+    await vault.run(
+        "update data_key set wrapped = set_byte(wrapped, 20, 255 - get_byte(wrapped, 20)) "
+        "where scope = :w and version = 1",
+        w=one.id,
+    )
+    report = await rotating.run()
+    assert (report.secrets_rewrapped, report.damaged) == (3, [f"{one.id}/1"])
+    assert (await one.versions(), await other.versions()) == ({1: 3}, {2: 3})
+    assert await other.all_open()
