@@ -205,6 +205,7 @@ class Member(Base):
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
     role: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(server_default="1")
     joined_at: Mapped[datetime]
 
 

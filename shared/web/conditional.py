@@ -30,7 +30,7 @@ class PreconditionFailed(DomainError):
     title = "It was changed in the meantime"
 
 
-def etag(version: int) -> str:
+def etag(version: int | str) -> str:
     return f'"{version}"'
 
 
@@ -40,7 +40,7 @@ class IfMatch:
 
     tags: frozenset[str] | None
 
-    def check(self, version: int) -> None:
+    def check(self, version: int | str) -> None:
         """To be called under the thing's lock. Raises PreconditionFailed."""
         if self.tags is not None and etag(version) not in self.tags:
             raise PreconditionFailed(next_action="Read it again, then repeat the change with the new ETag.")

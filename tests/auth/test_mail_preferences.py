@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -54,12 +55,18 @@ async def preferences(auth: Stage, person: Person, workspace_id: str, role: str)
 
 
 async def switch_off(
-    auth: Stage, person: Person, workspace_id: str, kinds: list[str], role: str = "owner"
+    auth: Stage,
+    person: Person,
+    workspace_id: str,
+    kinds: list[str],
+    role: str = "owner",
+    if_match: str | None = "*",
 ) -> httpx.Response:
+    headers = auth.as_user(person.id, workspace_id, role=role)
     return await auth.client.put(
         f"/v1/workspaces/{workspace_id}/notification-preferences",
         json={"off": kinds},
-        headers=auth.as_user(person.id, workspace_id, role=role),
+        headers=headers if if_match is None else {**headers, "If-Match": if_match},
     )
 
 
@@ -71,6 +78,42 @@ async def test_who_switches_a_kind_off_gets_no_more_of_it_and_others_still_do(au
     await auth.bus.deliver(ready(workspace_id))
     await auth.send_mail()
     assert [mail.to for mail in auth.mail.mails] == [owner.email]
+
+
+async def test_two_windows_do_not_switch_over_each_other(auth: Stage) -> None:
+    owner, _, workspace_id = await owner_and_admin(auth)
+    seen = await auth.client.get(
+        f"/v1/workspaces/{workspace_id}/notification-preferences",
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    tag = seen.headers["etag"]
+    assert (await switch_off(auth, owner, workspace_id, ["server_ready"], if_match=None)).status_code == 428
+    wishes = [["server_ready"], ["address_listed"]] * 4
+    answers = await asyncio.gather(
+        *(switch_off(auth, owner, workspace_id, wish, if_match=tag) for wish in wishes)
+    )
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+    done = next(answer for answer in answers if answer.status_code == 200)
+    shown = await preferences(auth, owner, workspace_id, "owner")
+    assert sum(not item["mail"] for item in shown.values()) == 1
+    assert done.headers["etag"] != tag
+    again = await switch_off(auth, owner, workspace_id, [], if_match=done.headers["etag"])
+    assert (again.status_code, again.headers["etag"]) == (200, tag)
+
+
+async def test_one_click_in_a_mail_counts_against_a_window_that_was_open_before(auth: Stage) -> None:
+    owner, _, workspace_id = await owner_and_admin(auth)
+    seen = await auth.client.get(
+        f"/v1/workspaces/{workspace_id}/notification-preferences",
+        headers=auth.as_user(owner.id, workspace_id),
+    )
+    await auth.bus.deliver(ready(workspace_id))
+    await auth.send_mail()
+    link = url_of(next(mail for mail in auth.mail.mails if mail.to == owner.email))
+    path = link.removeprefix("https://sendchief.test")
+    assert (await auth.client.post(path, content="", headers=FORM)).status_code == 200
+    late = await switch_off(auth, owner, workspace_id, [], if_match=seen.headers["etag"])
+    assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
 
 
 async def test_switching_on_again_is_leaving_it_out(auth: Stage) -> None:

@@ -14,13 +14,20 @@ from tests.auth.stage import Person, Stage
 
 
 async def set_role(
-    auth: Stage, actor: Person, workspace_id: str, target: Person, role: str, acting: str = "owner"
+    auth: Stage,
+    actor: Person,
+    workspace_id: str,
+    target: Person,
+    role: str,
+    acting: str = "owner",
+    if_match: str | None = "*",
 ) -> httpx.Response:
     member_id = await auth.member_id(workspace_id, target)
+    headers = auth.as_user(actor.id, workspace_id, role=acting)
     return await auth.client.patch(
         f"/v1/workspaces/{workspace_id}/members/{member_id}",
         json={"role": role},
-        headers=auth.as_user(actor.id, workspace_id, role=acting),
+        headers=headers if if_match is None else {**headers, "If-Match": if_match},
     )
 
 
@@ -65,6 +72,28 @@ async def test_a_changed_role_is_heard_by_the_gateways(auth: Stage) -> None:
     assert (answer.status_code, answer.json()["role"]) == (200, "admin")
     events = [event for event in await auth.bus.emitted(MembershipChanged) if event.account_id == member.id]
     assert [event.role for event in events] == ["member", "admin"]
+
+
+async def test_a_role_is_changed_by_who_has_seen_its_last_version(auth: Stage) -> None:
+    owner, admin, member, workspace_id = await company(auth)
+    listed = await auth.client.get(
+        f"/v1/workspaces/{workspace_id}/members", headers=auth.as_user(owner.id, workspace_id)
+    )
+    seen = next(item["version"] for item in listed.json()["items"] if item["account_id"] == member.id)
+    blind = await set_role(auth, owner, workspace_id, member, "admin", if_match=None)
+    first = await set_role(auth, owner, workspace_id, member, "admin", if_match=f'"{seen}"')
+    late = await set_role(auth, admin, workspace_id, member, "member", "admin", if_match=f'"{seen}"')
+    again = await set_role(auth, admin, workspace_id, member, "member", "admin", first.headers["etag"])
+    assert [answer.status_code for answer in (blind, first, late, again)] == [428, 200, 412, 200]
+    assert (await auth.roles(workspace_id))[member.id] == "member"
+
+
+async def test_of_many_who_change_a_role_after_the_same_look_one_does(auth: Stage) -> None:
+    owner, _, member, workspace_id = await company(auth)
+    answers = await asyncio.gather(
+        *(set_role(auth, owner, workspace_id, member, "admin", if_match='"1"') for _ in range(10))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 9
 
 
 async def test_nobody_becomes_owner_but_by_a_transfer(auth: Stage) -> None:
@@ -202,7 +231,9 @@ async def test_a_member_of_another_workspace_is_nobody_here(auth: Stage) -> None
     headers = auth.as_user(owner.id, workspace_id)
     base = f"/v1/workspaces/{workspace_id}"
     answers = [
-        await auth.client.patch(f"{base}/members/{theirs}", json={"role": "admin"}, headers=headers),
+        await auth.client.patch(
+            f"{base}/members/{theirs}", json={"role": "admin"}, headers={**headers, "If-Match": "*"}
+        ),
         await auth.client.post(f"{base}/transfer", json={"member_id": theirs}, headers=headers),
     ]
     assert [answer.status_code for answer in answers] == [404, 404]
@@ -216,7 +247,7 @@ async def test_an_old_sign_in_is_not_enough_to_take_an_owner_his_role(auth: Stag
     path = f"/v1/workspaces/{workspace_id}/members/{await auth.member_id(workspace_id, two)}"
     old = auth.as_user(one.id, workspace_id, auth_time=int(time.time()) - 301)
     answers = [
-        await auth.client.patch(path, json={"role": "admin"}, headers=old),
+        await auth.client.patch(path, json={"role": "admin"}, headers={**old, "If-Match": "*"}),
         await auth.client.delete(path, headers=old),
     ]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [

@@ -81,7 +81,7 @@ class World:
     async def _ask(self, method: str, path: str, who: int, body: Any = None) -> Any:
         headers = self.stage.as_user(
             self.people[who].id, self.workspace_id, role="owner", permissions=TABLE.permissions_of("owner")
-        )
+        ) | {"If-Match": "*"}
         path = f"/v1/workspaces/{self.workspace_id}{path}"
         return await self.stage.client.request(method, path, json=body, headers=headers)
 

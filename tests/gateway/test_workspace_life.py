@@ -86,7 +86,9 @@ async def test_a_demoted_admin_and_his_key_can_do_less_at_once(edge: Edge) -> No
     key = (await edge.key(admin, base, "audit:read", "members:read"))["key"]
     assert (await edge.ask(key, "GET", f"{base}/audit")).status_code == 200
     member = await edge.auth.member_id(base.rpartition("/")[2], admin)
-    answer = await edge.ask(owner, "PATCH", f"{base}/members/{member}", {"role": "member"})
+    answer = await edge.ask(
+        owner, "PATCH", f"{base}/members/{member}", {"role": "member"}, **{"If-Match": "*"}
+    )
     assert answer.status_code == 200, answer.text
     await eventually(lambda: edge.gateway.authority.role(admin.id, base.rpartition("/")[2]) == "member")
     assert (await edge.ask(admin, "GET", f"{base}/audit")).status_code == 403

@@ -16,6 +16,7 @@ class Answer:
     status: int
     media_type: str
     body: bytes
+    headers: dict[str, str]
 
     @property
     def known(self) -> tuple[int, str, bytes]:
@@ -71,5 +72,5 @@ async def call(app: Any, method: str, path: str, *, headers: Mapping[str, str], 
     if not task.done():
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    media_type = dict(start["headers"]).get(b"content-type", b"").decode()
-    return Answer(start["status"], media_type, b"".join(pieces))
+    said = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+    return Answer(start["status"], said.get("content-type", ""), b"".join(pieces), said)

@@ -92,7 +92,11 @@ class Front:
     async def ask(
         self, token: str | None, method: str, path: str, body: Any = None, **headers: str
     ) -> httpx.Response:
-        sent = {"Idempotency-Key": new_id("evt"), **{k.replace("_", "-"): v for k, v in headers.items()}}
+        sent = {
+            "Idempotency-Key": new_id("evt"),
+            "If-Match": "*",
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         return await self.client.request(method, path, json=body, headers=sent)

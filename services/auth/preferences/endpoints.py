@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import RedirectResponse
 
 from services.auth.preferences import service
@@ -12,6 +12,7 @@ from services.auth.preferences.schemas import PreferencesView, SetPreferences, U
 from services.auth.wiring import Wired
 from shared.ids import WorkspaceId
 from shared.web.access import IdentityDep, public, requires
+from shared.web.conditional import IfMatchDep, etag
 from shared.web.session import SessionDep
 
 router = APIRouter(tags=["Notifications"])
@@ -32,10 +33,12 @@ ONE_CLICK: dict[str, Any] = {
     "/v1/workspaces/{workspace_id}/notification-preferences", dependencies=[requires("notifications.read")]
 )
 async def get_preferences(
-    workspace_id: WorkspaceId, identity: IdentityDep, session: SessionDep
+    workspace_id: WorkspaceId, response: Response, identity: IdentityDep, session: SessionDep
 ) -> PreferencesView:
-    """What the caller gets mails about from this workspace."""
-    return await service.view(session, identity, workspace_id)
+    """What the caller gets mails about from this workspace; its ETag is what a change of it has to send back."""
+    shown, version = await service.view(session, identity, workspace_id)
+    response.headers["ETag"] = etag(version)
+    return shown
 
 
 @router.put(
@@ -44,12 +47,17 @@ async def get_preferences(
 async def set_preferences(
     workspace_id: WorkspaceId,
     request: SetPreferences,
+    response: Response,
     identity: IdentityDep,
     session: SessionDep,
+    if_match: IfMatchDep,
     wired: Wired,
 ) -> PreferencesView:
-    """Switches kinds of mail off and on, for the caller alone."""
-    return await service.replace(session, wired.clock, identity, workspace_id, request)
+    """Switches kinds of mail off and on, for the caller alone. `If-Match` says what he has seen: 428 without, 412 if
+    something was switched since, by another window or by the link in a mail."""
+    shown, version = await service.replace(session, wired.clock, identity, workspace_id, request, if_match)
+    response.headers["ETag"] = etag(version)
+    return shown
 
 
 @router.post("/v1/unsubscribe", dependencies=[public()], openapi_extra=ONE_CLICK)

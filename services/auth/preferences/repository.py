@@ -42,6 +42,11 @@ async def unmute(session: AsyncSession, workspace_id: str, account_id: str, kind
     )
 
 
-async def is_member(session: AsyncSession, workspace_id: str, account_id: str) -> bool:
-    statement = select(Member.id).where(Member.workspace_id == workspace_id, Member.account_id == account_id)
+async def lock_member(session: AsyncSession, workspace_id: str, account_id: str) -> bool:
+    """Whether he is one. What he wants is changed by one request after the other."""
+    statement = (
+        select(Member.id)
+        .where(Member.workspace_id == workspace_id, Member.account_id == account_id)
+        .with_for_update()
+    )
     return (await session.execute(statement)).first() is not None

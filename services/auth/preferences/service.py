@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.errors import LinkRefused, MailCannotBeSwitchedOff
@@ -14,14 +17,15 @@ from shared.clock import Clock
 from shared.db.database import set_context
 from shared.errors import NotFound
 from shared.identity import Identity
+from shared.web.conditional import IfMatch
 
 
-async def view(session: AsyncSession, identity: Identity, workspace_id: str) -> PreferencesView:
-    """Every kind that the caller's role may get from this workspace."""
+async def view(session: AsyncSession, identity: Identity, workspace_id: str) -> tuple[PreferencesView, str]:
+    """Every kind that the caller's role may get from this workspace, and the version of it."""
     account_id = require_user(identity)
     off = await repository.muted(session, workspace_id, account_id)
     reaching = {identity.role, "actor", "subject"}
-    return PreferencesView(
+    shown = PreferencesView(
         items=[
             PreferenceView(
                 kind=kind.name,
@@ -34,12 +38,23 @@ async def view(session: AsyncSession, identity: Identity, workspace_id: str) -> 
             if reaching & set(kind.to)
         ]
     )
+    return shown, _version(off)
+
+
+def _version(off: Iterable[str]) -> str:
+    """Of what is switched off: the same set has the same one."""
+    return hashlib.sha256("\n".join(sorted(off)).encode()).hexdigest()[:16]
 
 
 async def replace(
-    session: AsyncSession, clock: Clock, identity: Identity, workspace_id: str, request: SetPreferences
-) -> PreferencesView:
-    """Raises MailCannotBeSwitchedOff for a kind that is unknown or that everybody has to get."""
+    session: AsyncSession,
+    clock: Clock,
+    identity: Identity,
+    workspace_id: str,
+    request: SetPreferences,
+    if_match: IfMatch,
+) -> tuple[PreferencesView, str]:
+    """Raises MailCannotBeSwitchedOff for a kind that is unknown or that everybody has to get, PreconditionFailed."""
     account_id = require_user(identity)
     off = set(request.off)
     for name in sorted(off):
@@ -49,9 +64,10 @@ async def replace(
                 field="off",
                 next_action="Choose among the kinds that are shown as optional.",
             )
-    if not await repository.is_member(session, workspace_id, account_id):
+    if not await repository.lock_member(session, workspace_id, account_id):
         raise NotFound
     before = await repository.muted(session, workspace_id, account_id)
+    if_match.check(_version(before))
     await repository.unmute(session, workspace_id, account_id, before - off)
     await repository.mute(session, workspace_id, account_id, off - before, clock.now())
     return await view(session, identity, workspace_id)
@@ -70,6 +86,6 @@ async def unsubscribe(
     if kind is None or not kind.optional:
         raise LinkRefused("There is no such mail any more.", next_action="You need do nothing.")
     await set_context(session, workspace_id=workspace_id, account_id=account_id)
-    if await repository.is_member(session, workspace_id, account_id):
+    if await repository.lock_member(session, workspace_id, account_id):
         await repository.mute(session, workspace_id, account_id, [kind.name], clock.now())
     return Unsubscribed(what=kind.what)

@@ -101,13 +101,20 @@ async def change_role(
     workspace_id: WorkspaceId,
     member_id: MemberId,
     request: ChangeRole,
+    response: Response,
     identity: IdentityDep,
     session: SessionDep,
+    if_match: IfMatchDep,
     wired: Wired,
 ) -> MemberView:
     """Makes a member admin, or an admin member. An owner can be demoted by an owner who has signed in within the last
-    five minutes; not the last one (409)."""
-    return await members.change_role(session, wired.clock, identity, workspace_id, member_id, request.role)
+    five minutes; not the last one (409). `If-Match` is the `version` of the list in quotes: 428 without, 412 if the
+    role was changed since."""
+    found = await members.change_role(
+        session, wired.clock, identity, workspace_id, member_id, request.role, if_match
+    )
+    response.headers["ETag"] = etag(found.version)
+    return found
 
 
 @router.delete(_MEMBER, status_code=204, dependencies=[requires("members.write")])

@@ -25,6 +25,7 @@ from shared.clock import Clock
 from shared.errors import Conflict, NotFound
 from shared.identity import Identity
 from shared.web.access import check_age
+from shared.web.conditional import IfMatch
 from shared.web.pagination import Page, PageRequest
 
 OWNER_STEP_UP: Final = 300
@@ -37,14 +38,21 @@ async def page(session: AsyncSession, workspace_id: str, page: PageRequest) -> P
 
 
 async def change_role(
-    session: AsyncSession, clock: Clock, identity: Identity, workspace_id: str, member_id: str, role: Role
+    session: AsyncSession,
+    clock: Clock,
+    identity: Identity,
+    workspace_id: str,
+    member_id: str,
+    role: Role,
+    if_match: IfMatch,
 ) -> MemberView:
-    """Raises NotFound, AboveOwnRole, LastOwner."""
+    """Raises NotFound, AboveOwnRole, PreconditionFailed, LastOwner."""
     require_user(identity)
     workspace = await active(session, workspace_id)
     acting = await acting_role(session, workspace.id, identity)
     member, account = await _find(session, workspace.id, member_id)
     check_reach(acting, member.role, role)  # type: ignore[arg-type]
+    if_match.check(member.version)
     _guard_owner(identity, member)
     await _keep_an_owner(session, member, role)
     await _set_role(session, clock, identity, member, role)
@@ -124,6 +132,7 @@ async def _set_role(
     if before == role:
         raise Conflict(f"The role is {role} already.", field="role")
     member.role = role
+    member.version += 1
     if role == "member":
         await invitations.revoke_made_by(session, member.workspace_id, member.account_id, clock.now())
     await session.flush()
@@ -182,6 +191,7 @@ def view(member: Member, account: Account) -> MemberView:
             "email": account.email,
             "name": account.name,
             "role": member.role,
+            "version": member.version,
             "joined_at": member.joined_at,
         }
     )

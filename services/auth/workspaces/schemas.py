@@ -57,9 +57,12 @@ class WorkspaceView(BaseModel):
 
 
 class MemberView(BaseModel):
+    """`version` grows with each change of the role; its ETag is that number in quotes."""
+
     id: str
     account_id: str
     email: str
     name: str
     role: Role
+    version: int
     joined_at: datetime
