@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.ids import new_id
-from tests.isolation import bodies, factories
+from tests.isolation import bodies, factories, people
 from tests.isolation.cases import TABLE, Case
 from tests.isolation.cast import cast
 from tests.isolation.expectations import Expectation
@@ -43,6 +43,17 @@ LINKS: dict[str, tuple[str, Factory]] = {
 """Members of bodies that open something once: a link's token, a plan that was shown."""
 
 
+ACROSS: dict[str, dict[str, Any]] = {
+    f"PATCH {_W}/members/{{member_id}}": {"role": "member"},
+    f"DELETE {_W}/members/{{member_id}}": {},
+    f"POST {_W}/leave": {},
+    f"PUT {_W}/notification-preferences": {"off": ["server_ready"]},
+    f"POST {_W}/invitations": {"email": ""},
+    f"DELETE {_W}": {"confirm_name": ""},
+}
+"""What is done in A to somebody, or by somebody, who is also in B; with its body."""
+
+
 async def check_elsewhere(stage: Stage, case: Case, expected: Expectation) -> list[str]:
     row = Row(stage, case, expected, await cast(stage.world, expected.scope))
     await stage.learn()
@@ -52,6 +63,8 @@ async def check_elsewhere(stage: Stage, case: Case, expected: Expectation) -> li
         await _workspace_in_body(row)
     if case.name in bodies.IDS_IN_BODIES or case.name in LINKS:
         await _ids_in_body(row)
+    if case.name in ACROSS:
+        await _across(row)
     if any(route.idempotency for route in TABLE.routes if f"{route.method} {route.path}" == case.name):
         await _idempotency_key(row)
     if case.path.endswith("/events"):
@@ -92,6 +105,40 @@ def _values(cursor: str) -> list[Any]:
 
 def _encoded(values: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+async def _across(row: Row) -> None:
+    """An admin of A and of B, with a key and an invitation of his making in B: what befalls him in A ends there."""
+    a, b, method = row.cast.a, row.cast.b, row.case.method
+    account_id = await people.account(row.world)
+    in_a = await people.join(row.world, a, account_id, "admin")
+    await people.join(row.world, b, account_id, "admin")
+    for make_one in (factories.api_key, factories.invitation):
+        await make_one(row.world, Customer(b.workspace_id, account_id, b.name))
+    body = dict(ACROSS[row.case.name])
+    by_himself = row.case.path.endswith(("/leave", "/notification-preferences"))
+    if "email" in body:  # somebody of B is nobody here, so he can be invited
+        body["email"] = f"{b.account_id}@people.test"
+    if "confirm_name" in body:
+        body["confirm_name"] = a.name
+    path = row.case.at(a.workspace_id, in_a if row.case.thing else None)
+    acting = Customer(a.workspace_id, account_id if by_himself else a.account_id, a.name)
+    before = await row.world.holdings(b)
+    answer = await row.world.ask("auth", method, path, acting, body or None)
+    if answer.status >= 400:
+        row.note(OURS, f"{path} for a person of both", answer, "a success")
+    if await row.world.holdings(b) != before:
+        row.wrong.append("what was done in A to a person of both changed what B has")
+    if row.case.path.endswith("/notification-preferences"):
+        await _no_member(row, path, body)
+
+
+async def _no_member(row: Row, path: str, body: dict[str, Any]) -> None:
+    """Let in by a gateway that has not yet heard that he is gone: a member of B alone."""
+    stranger = Customer(row.cast.a.workspace_id, row.cast.b.account_id, "")
+    answer = await row.world.ask("auth", row.case.method, path, stranger, body)
+    if answer.status != 404:
+        row.note(THEIRS, "let in by mistake", answer, "404")
 
 
 async def _own_request(row: Row) -> tuple[str, Any]:

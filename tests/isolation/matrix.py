@@ -65,7 +65,7 @@ async def check(stage: Stage, case: Case, expected: Expectation) -> list[str]:
     row = Row(stage, case, expected, await cast(stage.world, expected.scope))
     await stage.learn()
     await _own(row)
-    if case.of_workspace or case.thing:
+    if not row.wrong and (case.of_workspace or case.thing):
         await _foreign(row)
     return row.wrong
 

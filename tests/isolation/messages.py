@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+from sqlalchemy import select
+
 from shared.bus.binding import Binding
 from shared.bus.errors import Permanent
 from shared.bus.testing import RecordingBus, envelope_for
@@ -156,6 +158,20 @@ def _bus(made: World, service: str) -> RecordingBus:
 async def _deliver(made: World, binding: Binding, fields: Fields, workspace_id: str) -> None:
     event = binding.event.model_validate({**fields, "workspace_id": workspace_id})
     await _bus(made, binding.service).deliver(event, envelope=envelope_for(event, aggregate_version=9))
+
+
+async def check_mails(made: World, binding: Binding) -> list[str]:
+    """What happens in A is told to A's people, and to nobody of B."""
+    a, b = factories.customer("A"), factories.customer("B")
+    for one in (a, b):
+        await factories.admit(made, one)
+    event = binding.event.model_validate({**await _secret(made, a), "workspace_id": a.workspace_id})
+    await _bus(made, binding.service).deliver(event, envelope=envelope_for(event))
+    table = people.models("auth").Notification
+    async with made.databases["auth"].transaction() as session:
+        found = select(table.account_id).where(table.account_id.in_([a.account_id, b.account_id]))
+        told = set((await session.scalars(found)).all())
+    return [] if told == {a.account_id} else [f"told are {len(told)}, and the owner of A should be the one"]
 
 
 async def check(made: World, binding: Binding) -> list[str]:

@@ -5,43 +5,30 @@ What is taken away ("mutants"):
 - lines of `gateway/permissions.toml`: a role more or a role less, the scope gone or open to every key, no step-up, a
   route for everybody. What the gateway refuses to start with is caught there and then;
 - the services' own check of a permission;
-- row security: the policies of one table let everything through;
-- `….workspace_id == …` in the services' code: under messages that carry another customer's ids, and, for what people
-  ask, with row security lifted, so that the condition stands alone.
+- row security: the policies of one table let everything through, and the API's role in a stranger's context finds it;
+- `….workspace_id == …` in the services' code: `conditions.py`.
 
 Everything happens in this process on real databases, and is put back before the next.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib
-import inspect
-import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 from unittest.mock import patch
 
 from pydantic import ValidationError
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.routes import BadTable, Route, RouteTable
 from shared.web.access import RequiresPermission
-from tests.isolation import expectations, messages
+from tests.fixtures import rows
 from tests.isolation.cases import CASES, TABLE, Case
-from tests.isolation.elsewhere import check_elsewhere
-from tests.isolation.lists import LISTED
-from tests.isolation.matrix import check, check_second_check, check_second_wall
-from tests.isolation.services import ROOT, available
+from tests.isolation.conditions import of_conditions
+from tests.isolation.lifted import Verdict, protected, red, row_security_lifted
+from tests.isolation.matrix import check, check_second_check
+from tests.isolation.services import available
 from tests.isolation.stage import Stage
-
-Verdict = str | None
-"""What noticed the mutant; None: nothing did, it survived."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,7 @@ def _with_table(route: Route, changes: dict[str, Any]) -> Callable[[Stage], Awai
         gateway = stage.gateway
         minter = gateway.pipeline._minter
         with patch.object(gateway.pipeline, "table", table), patch.object(minter, "_table", table):
-            return await _red(stage, _case(route), check)
+            return await red(stage, _case(route), check)
 
     return run
 
@@ -126,7 +113,7 @@ def _without_check(case: Case) -> Callable[[Stage], Awaitable[Verdict]]:
                 await real(self, request)
 
         with patch.object(RequiresPermission, "__call__", lenient):
-            return await _red(stage, case, check_second_check)
+            return await red(stage, case, check_second_check)
 
     return run
 
@@ -137,182 +124,24 @@ def _without_check(case: Case) -> Callable[[Stage], Awaitable[Verdict]]:
 async def of_row_security(stage: Stage) -> list[Mutant]:
     found = []
     for service in available():
+        await rows.fill(stage.world.migrated[service].superuser_url())
         found += [
             Mutant(f"{service}: no row security on {table}", _without_policy(service, table))
-            for table in await _protected(stage, service)
+            for table in await protected(stage, service)
         ]
     return found
 
 
-async def _protected(stage: Stage, service: str) -> list[str]:
-    async with _owner(stage, service) as connection:
-        tables = await connection.execute(_PROTECTED, {"role": f"{service}_app"})
-        return list(tables.scalars())
-
-
-_PROTECTED = text(
-    "select distinct tablename from pg_policies where schemaname = 'public' and cast(:role as name) = any(roles) "
-    "order by 1"
-)
-
-
 def _without_policy(service: str, table: str) -> Callable[[Stage], Awaitable[Verdict]]:
     async def run(stage: Stage) -> Verdict:
-        async with row_security_lifted(stage, service, table):
-            for case in CASES:
-                if case.service == service and case.parameters:
-                    verdict = await _red(stage, case, check_second_wall)
-                    if verdict is None and case.name in LISTED:
-                        verdict = await _red(stage, case, check_elsewhere)
-                    if verdict is not None:
-                        return verdict
-        return None
+        async with row_security_lifted(stage, service, [table]):
+            wrong = await rows.seen_by_a_stranger(stage.world.migrated[service].app_url, table)
+        return wrong[0] if wrong else None
 
     return run
 
 
-@asynccontextmanager
-async def row_security_lifted(stage: Stage, service: str, table: str) -> AsyncIterator[None]:
-    app, open_policy = f"{service}_app", f"mutant_{table}"
-    async with _owner(stage, service) as connection:
-        await connection.execute(
-            text(f"create policy {open_policy} on {table} to {app} using (true) with check (true)")
-        )
-    try:
-        yield
-    finally:
-        async with _owner(stage, service) as connection:
-            await connection.execute(text(f"drop policy {open_policy} on {table}"))
-
-
-@asynccontextmanager
-async def _owner(stage: Stage, service: str) -> AsyncIterator[Any]:
-    engine = create_async_engine(stage.world.owner_urls[service])
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    finally:
-        await engine.dispose()
-
-
-# -- conditions in statements ------------------------------------------------------------------------------------
-
-
-def of_conditions() -> Iterator[Mutant]:
-    for service in available():
-        for file in sorted((ROOT / "services" / service).rglob("*.py")):
-            if "migrations" in file.parts:
-                continue
-            for function, number, line in _conditions(file):
-                where = f"{file.relative_to(ROOT)}:{line}"
-                yield Mutant(
-                    f"{where} {function}: a workspace condition less",
-                    _without_condition(file, function, number, service),
-                )
-
-
-class _Conditions(ast.NodeTransformer):
-    """Finds `x.workspace_id == y` and `!=`, and replaces one of them by what always holds."""
-
-    def __init__(self, replace: int | None = None) -> None:
-        self.lines: list[int] = []
-        self._replace = replace
-
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        sides = (node.left, *node.comparators)
-        named = any(isinstance(side, ast.Attribute) and side.attr == "workspace_id" for side in sides)
-        if not named or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
-            return node
-        self.lines.append(node.lineno)
-        if self._replace != len(self.lines) - 1:
-            return node
-        if isinstance(node.ops[0], ast.NotEq):
-            return ast.copy_location(ast.Constant(False), node)
-        always = ast.parse("__import__('sqlalchemy').true()", mode="eval").body
-        for inner in ast.walk(always):
-            ast.copy_location(inner, node)
-        return always
-
-
-def _conditions(file: Path) -> Iterator[tuple[str, int, int]]:
-    """(qualified name of the function, number of the condition in it, line)."""
-    tree = ast.parse(file.read_text("utf-8"))
-    holders = [("", tree), *((node.name + ".", node) for node in tree.body if isinstance(node, ast.ClassDef))]
-    for prefix, holder in holders:
-        for node in holder.body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                finder = _Conditions()
-                finder.visit(node)
-                for number, line in enumerate(finder.lines):
-                    yield prefix + node.name, number, line
-
-
-def _without_condition(
-    file: Path, name: str, number: int, service: str
-) -> Callable[[Stage], Awaitable[Verdict]]:
-    async def run(stage: Stage) -> Verdict:
-        module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
-        function: Any = module
-        for part in name.split("."):
-            function = getattr(function, part)
-        with mutated(inspect.unwrap(function), number):
-            for binding in messages.BY_ID:
-                if binding.service == service:
-                    wrong = await messages.check(stage.world, binding)
-                    if wrong:
-                        return f"{binding.queue} {binding.event.type}: {wrong[0]}"
-        return await _alone(
-            stage, service, file.parent.name, lambda: mutated(inspect.unwrap(function), number)
-        )
-
-    return run
-
-
-async def _alone(
-    stage: Stage, service: str, feature: str, mutant: Callable[[], AbstractContextManager[None]]
-) -> Verdict:
-    """The feature's routes without row security: those that hold by their conditions alone show whether one is gone."""
-    word = feature.replace("_", "-")
-    named = [case for case in CASES if case.service == service and f"/{word}" in case.path]
-    cases = [case for case in named or CASES if case.service == service and case.of_workspace]
-    async with AsyncExitStack() as lifted:
-        for table in await _protected(stage, service):
-            await lifted.enter_async_context(row_security_lifted(stage, service, table))
-        for case in cases:
-            row = check_elsewhere if case.name in LISTED else check
-            if case.thing is None and case.name not in LISTED:
-                continue
-            if await _red(stage, case, row) is None:
-                with mutant():
-                    verdict = await _red(stage, case, row)
-                if verdict is not None:
-                    return verdict
-    return None
-
-
-@contextmanager
-def mutated(function: FunctionType, number: int) -> Iterator[None]:
-    """The function with another body, wherever it is held by now."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    _Conditions(number).visit(tree)
-    node = tree.body[0]
-    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    node.decorator_list = []
-    space: dict[str, Any] = {}
-    header = ast.parse("from __future__ import annotations").body
-    module = ast.fix_missing_locations(ast.Module([*header, node], []))
-    exec(compile(module, f"<mutant of {function.__qualname__}>", "exec"), function.__globals__.copy(), space)  # noqa: S102
-    real = function.__code__
-    function.__code__ = space[function.__name__].__code__
-    try:
-        yield
-    finally:
-        function.__code__ = real
-
-
-async def _red(stage: Stage, case: Case, row: Callable[..., Awaitable[list[str]]]) -> Verdict:
-    wrong = await row(stage, case, expectations.of(case, expectations.load()))
-    return f"{case.name}: {wrong[0]}" if wrong else None
+# -- together ----------------------------------------------------------------------------------------------------
 
 
 def of_the_first_wall() -> list[Mutant]:
@@ -320,4 +149,5 @@ def of_the_first_wall() -> list[Mutant]:
 
 
 async def all_mutants(stage: Stage) -> list[Mutant]:
-    return [*of_the_first_wall(), *await of_row_security(stage), *of_conditions()]
+    conditions = [Mutant(name, run) for name, run in of_conditions()]
+    return [*of_the_first_wall(), *await of_row_security(stage), *conditions]

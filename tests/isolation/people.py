@@ -42,7 +42,8 @@ async def account(world: World) -> str:
     return account_id
 
 
-async def join(world: World, one: Customer, account_id: str, role: str) -> None:
+async def join(world: World, one: Customer, account_id: str, role: str) -> str:
+    """The id of the membership."""
     row = models("auth").Member(
         id=new_id("mem"),
         workspace_id=one.workspace_id,
@@ -51,6 +52,7 @@ async def join(world: World, one: Customer, account_id: str, role: str) -> None:
         joined_at=datetime.now(UTC),
     )
     await world.add("auth", row)
+    return str(row.id)
 
 
 async def part(world: World, one: Customer, account_id: str) -> None:

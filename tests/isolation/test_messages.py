@@ -16,10 +16,11 @@ from shared.bus.consumer import decode
 from shared.bus.errors import Permanent
 from shared.bus.testing import envelope_for
 from shared.contracts.envelope import EventData
+from shared.contracts.provisioner_events import ServerReady
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
-from tests.isolation.messages import BINDINGS, BY_ID, check
+from tests.isolation.messages import BINDINGS, BY_ID, check, check_mails
 from tests.isolation.world import World, world
 
 
@@ -32,6 +33,11 @@ async def stage(service_database: ServiceDatabases, trust: Trust, tmp_path: Path
 @pytest.mark.parametrize("binding", BY_ID, ids=lambda binding: f"{binding.queue} {binding.event.type}")
 async def test_a_message_of_another_workspace_changes_nothing(stage: World, binding: Binding) -> None:
     assert not await check(stage, binding)
+
+
+async def test_what_happens_in_a_workspace_is_told_to_its_own_people_alone(stage: World) -> None:
+    binding = next(each for each in BINDINGS if (each.service, each.event) == ("auth", ServerReady))
+    assert not await check_mails(stage, binding)
 
 
 @pytest.mark.parametrize("binding", BINDINGS, ids=lambda binding: f"{binding.queue} {binding.event.type}")

@@ -1,7 +1,7 @@
 """The matrix notices when a protection is gone: a sample of the first wall in every run, all by `make mutation`.
 
 SC_MUTANTS is how many (default 10), `all`, or a part of the names of those wanted; SC_SEED decides which ones;
-SC_MUTATION_REPORT names a file for the outcome.
+SC_PART=2/9 takes the second of nine parts of them; SC_MUTATION_REPORT names a file for the outcome.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ async def test_whatever_protection_is_taken_away_some_row_goes_red(whole: Stage)
 
 
 def _chosen(mutants: list[Mutant], wanted: str, seed: int) -> list[Mutant]:
-    if not wanted.isdigit():
-        return [mutant for mutant in mutants if wanted == "all" or wanted in mutant.name]
-    return random.Random(seed).sample(mutants, int(wanted))
+    if wanted.isdigit():
+        return random.Random(seed).sample(mutants, int(wanted))
+    named = [mutant for mutant in mutants if wanted == "all" or wanted in mutant.name]
+    part, parts = map(int, os.environ.get("SC_PART", "1/1").split("/"))
+    return named[part - 1 :: parts]
 
 
 def _report(outcome: dict[str, str | None]) -> None:

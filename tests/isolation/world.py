@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from shared.db.database import Database
 from shared.ids import new_id
-from tests.fixtures.database import ServiceDatabases
+from tests.fixtures.database import ServiceDatabase, ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.isolation.caller import Answer, call
 from tests.isolation.cases import TABLE
@@ -64,8 +64,8 @@ class World:
     a: Customer
     b: Customer
     directory: Path
-    owner_urls: dict[str, str]
-    """service → URL of the role that owns its tables."""
+    migrated: dict[str, ServiceDatabase]
+    """service → its database, as each of its roles reaches it."""
     _tables: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """service → (table, its column that names the workspace)."""
 
@@ -145,10 +145,9 @@ async def world(service_database: ServiceDatabases, trust: Trust, directory: Pat
     async with key_service(directory / "keys.sock"):
         for name in databases:
             apps[name] = app_of(name, trust, directory, databases[name])
-        owner_urls = {name: database.owner_url for name, database in databases.items()}
         workers = {name: Database(database.worker_url) for name, database in databases.items()}
         try:
-            made = World(trust, apps, workers, customer("A"), customer("B"), directory, owner_urls)
+            made = World(trust, apps, workers, customer("A"), customer("B"), directory, databases)
             await _admit(made)
             yield made
         finally:
