@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway.filter.honeytokens import TRAPS
 from infra.local.layout import Layout
 
+TRAPS_LOCATION = f"^{TRAPS.pattern.decode()}$"
+"""What the gateway knows as a trap is what nginx passes on to it."""
 TEMPLATE = Path(__file__).parents[1] / "nginx/nginx.conf.template"
 
 
@@ -18,6 +21,7 @@ def render(layout: Layout, port: int, certificate: Path, key: Path) -> Path:
         "@CERTIFICATE@": str(certificate),
         "@KEY@": str(key),
         "@GATEWAY@": str(layout.sockets / "gateway.sock"),
+        "@TRAPS@": TRAPS_LOCATION,
         "@HEADERS@": str(layout.mount / "infra/nginx/page-headers.conf"),
         "@PAGES@": str(layout.mount / "infra/nginx/pages"),
     }

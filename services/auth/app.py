@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from services.auth.access_tokens import AccessTokens
+from services.auth.account_parts import AccountParts
 from services.auth.accounts.endpoints import router as accounts
 from services.auth.api_keys.endpoints import router as api_keys
 from services.auth.api_keys.format import KeyHasher
@@ -25,13 +26,14 @@ from services.auth.mail_links import MailLinkVerifier
 from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from services.auth.preferences.endpoints import router as preferences
+from services.auth.providers.github_scanning import ScannerKeys
+from services.auth.providers.resend_webhook import ResendWebhook
 from services.auth.second_factor.endpoints import router as second_factor
 from services.auth.second_factor.enrolment import Enrolment
 from services.auth.second_factor.sealing import Sealing
 from services.auth.second_factor.service import SecondFactors
 from services.auth.secret_scanning.endpoints import router as secret_scanning
 from services.auth.secret_scanning.service import SecretScanning
-from services.auth.secret_scanning.signature import ScannerKeys
 from services.auth.security_events.endpoints import router as security_events
 from services.auth.sessions.endpoints import router as sessions
 from services.auth.sessions.service import Sessions
@@ -103,6 +105,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
     links = MailLinkVerifier(settings.mail_public_key_file, clock)
     sessions = Sessions(database, hasher, tokens, clock, settings.api_key_pepper, factors)
     keys = KeyHasher(settings.api_key_pepper)
+    parts = AccountParts(database, hasher, policy, sessions, factors, links, clock)
     return ApiResources(
         settings=settings,
         database=database,
@@ -112,11 +115,12 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
         tokens=tokens,
         links=links,
         sessions=sessions,
-        credentials=Credentials(database, hasher, policy, sessions, factors, links, clock),
-        email_changes=EmailChanges(database, hasher, policy, sessions, factors, links, clock),
+        credentials=Credentials(parts),
+        email_changes=EmailChanges(parts),
         enrolment=Enrolment(database, hasher, clock, factors, sessions),
         keys=keys,
         secret_scanning=SecretScanning(
             database, clock, keys, ScannerKeys(settings.secret_scanning_keys_file)
         ),
+        mail_webhook=ResendWebhook(settings.resend_webhook_secret),
     )

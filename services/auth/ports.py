@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
@@ -45,3 +46,31 @@ class Mailer(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+class SignatureRejected(Exception):
+    """What a vendor sent is not signed as it should be. `reason` is for the log, never for the caller."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class MailWebhook(Protocol):
+    def verify(
+        self,
+        body: bytes,
+        *,
+        event_id: str | None,
+        timestamp: str | None,
+        signatures: str | None,
+        now: datetime,
+    ) -> None:
+        """Raises SignatureRejected unless the mail provider has just signed these bytes for us."""
+        ...
+
+
+class LeakScanners(Protocol):
+    def verify(self, body: bytes, key_identifier: str | None, signature: str | None) -> None:
+        """Raises SignatureRejected unless the named scanner signed exactly these bytes."""
+        ...

@@ -14,7 +14,7 @@ from services.auth.email_change.service import EmailChanges
 from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
 from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
-from services.auth.ports import Mailer
+from services.auth.ports import Mailer, MailWebhook
 from services.auth.second_factor.enrolment import Enrolment
 from services.auth.secret_scanning.service import SecretScanning
 from services.auth.sessions.service import Sessions
@@ -38,6 +38,7 @@ class ApiResources:
     enrolment: Enrolment
     keys: KeyHasher
     secret_scanning: SecretScanning
+    mail_webhook: MailWebhook
 
 
 @dataclass(frozen=True)

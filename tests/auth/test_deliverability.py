@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.auth.deliverability.signature import sign, verify
 from services.auth.notifications import repository as notifications
+from services.auth.providers.resend_webhook import ResendWebhook, sign
 from shared.contracts.provisioner_events import SubscriptionActivated
 from shared.ids import new_id
 from tests.auth.stage import PASSWORD, WEBHOOK_SECRET, Stage, seconds
@@ -221,12 +221,12 @@ async def test_a_replayed_event_does_not_undo_what_was_lifted(auth: Stage) -> No
 
 def test_the_example_of_the_documentation_verifies() -> None:
     """https://docs.svix.com/receiving/verifying-payloads/how"""
-    verify(
+    webhook = ResendWebhook(SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    webhook.verify(
         b'{"test": 2432232314}',
         event_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
         timestamp="1614265330",
         signatures="v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        secret=SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         now=datetime.fromtimestamp(1614265330, UTC),
     )
 

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.filter.honeytokens import Honeytokens
 from services.auth.api_keys.format import PATTERN, checksum, generate
 from services.auth.models import ApiKey
-from services.auth.secret_scanning.signature import ScannerKeys, SignatureRejected, read_keys
+from services.auth.ports import SignatureRejected
+from services.auth.providers.github_scanning import ScannerKeys, read_keys
 from shared.contracts.auth_events import ApiKeyRevoked, AuthAuditRecorded
 from tests.auth.stage import Stage, staged
 from tests.auth.test_api_keys import introspect, make

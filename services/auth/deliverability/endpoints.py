@@ -39,7 +39,7 @@ async def resend_webhook(
         event_id=svix_id,
         timestamp=svix_timestamp,
         signatures=svix_signature,
-        secret=wired.settings.resend_webhook_secret,
+        webhook=wired.mail_webhook,
         now=wired.clock.now(),
     )
 

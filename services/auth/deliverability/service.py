@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.deliverability import repository
@@ -21,8 +21,8 @@ from services.auth.deliverability.schemas import (
     UndeliverableView,
     WebhookTaken,
 )
-from services.auth.deliverability.signature import SignatureRejected, verify
 from services.auth.errors import ComplaintStands
+from services.auth.ports import MailWebhook, SignatureRejected
 from shared.clock import Clock
 from shared.errors import NotFound, Unauthenticated
 from shared.observability.logging import get_logger
@@ -48,15 +48,15 @@ async def take(
     event_id: str | None,
     timestamp: str | None,
     signatures: str | None,
-    secret: SecretStr,
+    webhook: MailWebhook,
     now: datetime,
 ) -> WebhookTaken:
     """Raises BadSignature, also for a body that is no event. The same event twice changes nothing."""
     try:
-        verify(body, event_id=event_id, timestamp=timestamp, signatures=signatures, secret=secret, now=now)
+        webhook.verify(body, event_id=event_id, timestamp=timestamp, signatures=signatures, now=now)
         event = MailEvent.model_validate_json(body)
     except (SignatureRejected, ValidationError) as error:
-        reason = str(error) if isinstance(error, SignatureRejected) else "not an event"
+        reason = error.reason if isinstance(error, SignatureRejected) else "not an event"
         _log.warning("webhook refused", reason=reason)
         raise BadSignature("The webhook was not signed by our account, or is not an event.") from None
     new = await repository.is_new(session, event_id or "")

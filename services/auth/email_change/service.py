@@ -12,23 +12,19 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from services.auth.account_parts import AccountParts
 from services.auth.accounts.service import normalise_email
 from services.auth.client import Client
 from services.auth.credentials.repository import set_password
 from services.auth.email_change import repository
 from services.auth.email_change.schemas import ChangeEmail
 from services.auth.errors import EmailRefused, LinkRefused, TooManyEmailChanges
-from services.auth.mail_links import MailLinkVerifier
 from services.auth.models import EmailChange
 from services.auth.notifications import repository as mail
-from services.auth.password_policy import PasswordPolicy
-from services.auth.passwords import PasswordHasher
 from services.auth.second_factor import repository as second_factor
-from services.auth.second_factor.service import SecondFactors
 from services.auth.security_events import service as security_events
-from services.auth.sessions.service import Sessions, end_all
-from shared.clock import Clock
-from shared.db.database import Database, set_context
+from services.auth.sessions.service import end_all
+from shared.db.database import set_context
 from shared.errors import Unauthenticated
 from shared.ids import uuid7_hex
 
@@ -38,23 +34,8 @@ CHANGES_PER_HOUR: Final = 5
 
 
 class EmailChanges:
-    def __init__(
-        self,
-        database: Database,
-        hasher: PasswordHasher,
-        policy: PasswordPolicy,
-        sessions: Sessions,
-        second_factors: SecondFactors,
-        links: MailLinkVerifier,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._hasher = hasher
-        self._policy = policy
-        self._sessions = sessions
-        self._second_factors = second_factors
-        self._links = links
-        self._clock = clock
+    def __init__(self, parts: AccountParts) -> None:
+        self._parts = parts
 
     async def request(
         self, account_id: str, wish: ChangeEmail, client: Client, *, allow_test_domain: bool
@@ -62,11 +43,11 @@ class EmailChanges:
         """Raises what `Sessions.reauthenticate` raises, EmailRefused and TooManyEmailChanges. Whether the new address
         has an account already only its mailbox gets to know."""
         email = normalise_email(wish.email, allow_test_domain=allow_test_domain)
-        proof = await self._sessions.reauthenticate(account_id, wish.password, wish.code, client)
-        now = self._clock.now()
-        async with self._database.transaction(account_id=account_id) as session:
+        proof = await self._parts.sessions.reauthenticate(account_id, wish.password, wish.code, client)
+        now = self._parts.clock.now()
+        async with self._parts.database.transaction(account_id=account_id) as session:
             await second_factor.lock_account(session, account_id, exclusive=True)
-            await self._second_factors.redeem(session, account_id, proof)
+            await self._parts.second_factors.redeem(session, account_id, proof)
             account = await repository.account(session, account_id)
             if account is None:
                 raise Unauthenticated("The account is gone.")
@@ -91,9 +72,9 @@ class EmailChanges:
 
     async def confirm(self, token: SecretStr, client: Client) -> None:
         """Moves the account, once. Raises LinkRefused."""
-        change_id = str(self._links.verify("email+jwt", token.get_secret_value())["sub"])
-        now = self._clock.now()
-        async with self._database.transaction() as session:
+        change_id = str(self._parts.links.verify("email+jwt", token.get_secret_value())["sub"])
+        now = self._parts.clock.now()
+        async with self._parts.database.transaction() as session:
             change = await repository.confirm(session, change_id, now, now + UNDO_WITHIN)
             if change is None:
                 raise _dead_link()
@@ -108,16 +89,16 @@ class EmailChanges:
     async def undo(self, token: SecretStr, password: SecretStr, client: Client) -> SecretStr | None:
         """Back to the old address, with a new password. A device cookie, as after a reset. Raises LinkRefused,
         PasswordRefused."""
-        change_id = str(self._links.verify("undo+jwt", token.get_secret_value())["sub"])
-        async with self._database.transaction() as session:
-            change = await repository.undoable(session, change_id, self._clock.now())
+        change_id = str(self._parts.links.verify("undo+jwt", token.get_secret_value())["sub"])
+        async with self._parts.database.transaction() as session:
+            change = await repository.undoable(session, change_id, self._parts.clock.now())
             account = await repository.account(session, change.account_id) if change else None
         if change is None or account is None:
             raise _dead_link()
-        self._policy.check(password, email=change.old_email, name=account.name)
-        hashed = await self._hasher.hash(password)
-        now = self._clock.now()
-        async with self._database.transaction(account_id=account.id) as session:
+        self._parts.policy.check(password, email=change.old_email, name=account.name)
+        hashed = await self._parts.hasher.hash(password)
+        now = self._parts.clock.now()
+        async with self._parts.database.transaction(account_id=account.id) as session:
             await second_factor.lock_account(session, account.id, exclusive=True)
             if not await repository.undo(session, change, now):
                 raise _dead_link()
@@ -129,7 +110,7 @@ class EmailChanges:
                 await second_factor.forget(session, account.id)
             await end_all(session, account.id, now, "e-mail change undone")
             security_events.record(session, account.id, "email_change_undone", client=client, now=now)
-        return await self._sessions.device_cookie(account.id)
+        return await self._parts.sessions.device_cookie(account.id)
 
 
 def _dead_link() -> LinkRefused:

@@ -12,8 +12,8 @@ from services.auth import stream
 from services.auth.api_keys import repository as api_keys
 from services.auth.api_keys.format import KeyHasher, public_id_of
 from services.auth.api_keys.service import prefix
+from services.auth.ports import LeakScanners, SignatureRejected
 from services.auth.secret_scanning.schemas import ALERTS, Alert, Verdict
-from services.auth.secret_scanning.signature import ScannerKeys, SignatureRejected
 from shared import audit
 from shared.clock import Clock
 from shared.db.database import Database, set_context
@@ -26,7 +26,7 @@ _log = get_logger("secret-scanning")
 
 
 class SecretScanning:
-    def __init__(self, database: Database, clock: Clock, hasher: KeyHasher, scanners: ScannerKeys) -> None:
+    def __init__(self, database: Database, clock: Clock, hasher: KeyHasher, scanners: LeakScanners) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher

@@ -19,17 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel
 
+from services.auth.ports import SignatureRejected
 from shared.identity.files import FromFiles
 
 Keys = dict[str, ec.EllipticCurvePublicKey]
-
-
-class SignatureRejected(Exception):
-    """`reason` is for the log, never for the caller."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class _PublishedKey(BaseModel):
