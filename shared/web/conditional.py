@@ -59,7 +59,7 @@ def parse(header: str) -> IfMatch:
 async def _if_match(
     header: Annotated[
         str | None,
-        WithJsonSchema({"type": "string", "maxLength": 512, "pattern": r'^"[!#-~]*"$'}),
+        WithJsonSchema({"type": "string", "maxLength": 512, "pattern": r'^(\*|"[!#-~]*")$'}),
         Header(alias="If-Match", max_length=512, description="ETag of what is to be changed"),
     ] = None,
 ) -> IfMatch:

@@ -18,9 +18,10 @@ Verdict = str | None
 Row = Callable[..., Awaitable[list[str]]]
 
 _PROTECTED = text(
-    "select distinct tablename from pg_policies where schemaname = 'public' and cast(:role as name) = any(roles) "
-    "and (has_any_column_privilege(cast(:role as name), cast(tablename as text), 'select, insert, update') "
-    "or has_table_privilege(cast(:role as name), cast(tablename as text), 'delete')) order by 1"
+    "with found as materialized (select distinct tablename::text as name from pg_policies "
+    "where schemaname = 'public' and cast(:role as name) = any(roles)) "
+    "select name from found where has_any_column_privilege(:role, name, 'select, insert, update') "
+    "or has_table_privilege(:role, name, 'delete') order by 1"
 )
 
 
