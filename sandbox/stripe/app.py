@@ -58,6 +58,7 @@ class Api:
         self._keys = keys
         self._public_url = public_url
         self._idempotency = Idempotency(books.store, now)
+        books.public_url = public_url
 
     def calls(self) -> list[Call]:
         """Every endpoint."""
@@ -74,6 +75,7 @@ class Api:
             Call("POST", "/prices", "prices.create", lambda p, _: make.create_price(books, p)),
             Call("GET", "/prices", "prices.list", self._list("price", _PRICE_FILTERS)),
             Call("GET", "/prices/{id}", "prices.retrieve", self._get("price")),
+            Call("POST", "/prices/{id}", "prices.update", lambda p, k: make.update_price(books, k["id"], p)),
             Call("POST", "/customers", "customers.create", lambda p, _: make.create_customer(books, p)),
             Call("GET", "/customers", "customers.list", self._list("customer", {"email": "email"})),
             Call("GET", customer, "customers.retrieve", self._get("customer")),
@@ -246,6 +248,17 @@ class Api:
         except StripeError as error:
             return HTMLResponse(str(error), status_code=error.status)
 
+    async def invoice_page(self, request: Request) -> Response:
+        """GET and POST /invoice/{id}: an invoice, and a button that pays an open one."""
+        key = request.path_params["id"]
+        try:
+            if request.method == "POST":
+                billing.settle(self._books, key)
+                return RedirectResponse(str(request.url), status_code=303)
+            return HTMLResponse(pages.invoice_page(self._books.get("invoice", key)))
+        except StripeError as error:
+            return HTMLResponse(str(error), status_code=error.status)
+
     async def portal_page(self, request: Request) -> Response:
         """GET and POST /portal/{id}."""
         try:
@@ -284,6 +297,7 @@ def create_app(
     api = Api(books, faults, keys, public_url, now)
     routes = [api.route(call) for call in api.calls()]
     routes.append(Route("/pay/{id}", api.payment_page, methods=["GET", "POST"]))
+    routes.append(Route("/invoice/{id}", api.invoice_page, methods=["GET", "POST"]))
     routes.append(Route("/portal/{id}", api.portal_page, methods=["GET", "POST"]))
 
     async def unknown_url(request: Request, _error: Exception) -> Response:

@@ -134,8 +134,8 @@ def make_invoice(books: Books, subscription: Document, *, reason: str, paid: boo
             "description": None,
             "due_date": None,
             "ending_balance": 0,
-            "hosted_invoice_url": None,
-            "invoice_pdf": None,
+            "hosted_invoice_url": f"{books.public_url}/invoice/{key}",
+            "invoice_pdf": f"{books.public_url}/invoice/{key}?format=pdf",
             "lines": {
                 "object": "list",
                 "data": [_line(key, item, subscription) for item in subscription["items"]["data"]],

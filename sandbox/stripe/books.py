@@ -33,6 +33,8 @@ class Books:
     def __init__(self, store: Store, now: Callable[[], float]) -> None:
         self.store = store
         self._now = now
+        self.public_url = "https://pay.invalid"
+        """Where the hosted pages are; set by the application that serves them."""
         self.on_event: Callable[[Document], None] | None = None
 
     def now(self) -> int:

@@ -104,6 +104,26 @@ def create_price(books: Books, params: Params) -> Document:
     )
 
 
+def update_price(books: Books, key: str, params: Params) -> Document:
+    """POST /v1/prices/{id}. What it costs never changes: only these can be given."""
+    forms.only(
+        params,
+        ("active", "lookup_key", "metadata", "nickname", "tax_behavior", "transfer_lookup_key", "expand"),
+    )
+    price = books.get("price", key)
+    if "lookup_key" in params:
+        lookup_key = forms.text(params, "lookup_key", most=200)
+        if lookup_key != price["lookup_key"]:
+            transfer = forms.boolean(params, "transfer_lookup_key") or False
+            _claim_lookup_key(books, lookup_key, transfer=transfer)
+        price["lookup_key"] = lookup_key
+    if "nickname" in params:
+        price["nickname"] = forms.text(params, "nickname")
+    price["active"] = _default(forms.boolean(params, "active"), price["active"])
+    price["metadata"] = forms.metadata(params, price["metadata"])
+    return books.put(price)
+
+
 def _claim_lookup_key(books: Books, lookup_key: str | None, *, transfer: bool) -> None:
     if lookup_key is None:
         return

@@ -34,6 +34,18 @@ def payment_page(session: Document, lines: list[Document]) -> str:
     return _PAGE.format(title="Checkout", body=f"<table>{rows}{total}</table><p></p>{form}")
 
 
+def invoice_page(invoice: Document) -> str:
+    """What is owed or was paid; an open invoice can be paid."""
+    rows = "".join(
+        f"<tr><td>{html.escape(line['description'])}</td><td>{_money(line['amount'], line['currency'])}</td></tr>"
+        for line in invoice["lines"]["data"]
+    )
+    button = '<form method="post"><button>Pay</button></form>' if invoice["status"] == "open" else ""
+    state = f"<p>{html.escape(invoice['status'])}</p>"
+    title = f"Invoice {html.escape(str(invoice['number']))}"
+    return _PAGE.format(title=title, body=f"<table>{rows}</table>{state}{button}")
+
+
 def portal_page(books: Books, portal: Document) -> str:
     """The customer's subscriptions, each with a button that ends it at the period's end."""
     rows = ""

@@ -4,6 +4,7 @@ servers            every server: state, step, age
 stuck              those that do not get on, and why
 unknown            creates whose outcome is not known
 sweep [--dry-run]  look for things that belong to nobody; without --dry-run as the setting says
+prices sync [--dry-run]  make products and prices at Stripe what the plans say; prints what was, or would be, done
 recheck SERVER     look at everything again now: certificates, self-test, drift
 """
 
@@ -123,6 +124,15 @@ async def sweep(settings: WorkerSettings, database: Database, dry_run: bool) -> 
     ]
 
 
+async def prices(settings: WorkerSettings, database: Database, dry_run: bool) -> list[Row]:
+    resources = worker_resources(settings, database)
+    try:
+        found = await resources.prices.run(dry_run=dry_run)
+    finally:
+        await resources.aclose()
+    return [{"what": one.what, "subject": one.subject, "detail": one.detail} for one in found]
+
+
 QUERIES: dict[str, Callable[[AsyncSession], Awaitable[list[Row]]]] = {
     "servers": servers,
     "stuck": stuck,
@@ -137,6 +147,8 @@ async def run(arguments: argparse.Namespace) -> list[Row]:
     try:
         if arguments.command == "sweep":
             return await sweep(settings, database, arguments.dry_run)
+        if arguments.command == "prices":
+            return await prices(settings, database, arguments.dry_run)
         async with database.transaction() as session:
             if arguments.command == "recheck":
                 return await recheck(session, arguments.server)
@@ -155,6 +167,8 @@ def parser() -> argparse.ArgumentParser:
     for name in QUERIES:
         commands.add_parser(name)
     commands.add_parser("sweep").add_argument("--dry-run", action="store_true")
+    selling = commands.add_parser("prices").add_subparsers(dest="action", required=True)
+    selling.add_parser("sync").add_argument("--dry-run", action="store_true")
     commands.add_parser("recheck").add_argument("server")
     return made
 

@@ -65,6 +65,11 @@ class WorkspaceEnding(Conflict):
     title = "The workspace is being deleted"
 
 
+class NothingPaid(Conflict):
+    code = "nothing_paid"
+    title = "Nothing has been paid in this workspace yet"
+
+
 class PaymentUnavailable(Unavailable):
     code = "payment_unavailable"
     title = "The payment provider does not answer"

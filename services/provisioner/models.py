@@ -58,6 +58,12 @@ class Subscription(Base):
     stripe_status: Mapped[str | None]
     stripe_look: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     """The number of the last look at Stripe that was taken in: what an earlier one saw is older."""
+    price_id: Mapped[str | None]
+    amount_cents: Mapped[int | None]
+    """Per month, as it was bought: a later price of the plan does not change it."""
+    currency: Mapped[str | None]
+    period_end: Mapped[datetime | None]
+    cancel_at: Mapped[datetime | None]
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     activated_at: Mapped[datetime | None]
@@ -367,6 +373,38 @@ class StripeEvent(Base):
     attempts: Mapped[int] = mapped_column(server_default=ZERO)
     processed_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
+
+
+class Price(Base):
+    """What a plan is sold at now, under Stripe's id. Written by whoever makes Stripe agree with the plans."""
+
+    __tablename__ = "price"
+
+    plan: Mapped[str] = mapped_column(primary_key=True)
+    price_id: Mapped[str]
+    amount_cents: Mapped[int]
+    currency: Mapped[str]
+    seen_at: Mapped[datetime]
+
+
+class Invoice(Base):
+    """An invoice under Stripe's id, as look number `look` saw it."""
+
+    __tablename__ = "invoice"
+    __table_args__ = (Index("ix_invoice_workspace_id_created_at", "workspace_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str]
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("subscription.id"), index=True)
+    status: Mapped[str]
+    number: Mapped[str | None]
+    amount_due: Mapped[int]
+    amount_paid: Mapped[int]
+    currency: Mapped[str]
+    created_at: Mapped[datetime]
+    hosted_url: Mapped[str | None]
+    pdf_url: Mapped[str | None]
+    look: Mapped[int] = mapped_column(BigInteger)
 
 
 class SweepFinding(Base):

@@ -15,11 +15,14 @@ class _Row(BaseModel):
 
 
 class Plan(_Row):
-    """`amount_cents` per month. `commercial_types` are tried in order when one is out of stock."""
+    """`amount_cents` per month. `commercial_types` are tried in order when one is out of stock. `product` and
+    `lookup_key` are the names of plan and price at the payment provider."""
 
     id: str
     name: str
     description: str
+    product: str = Field(pattern=r"^[a-z0-9_]{1,100}$")
+    lookup_key: str = Field(pattern=r"^[a-z0-9_]{1,100}$")
     amount_cents: int = Field(gt=0)
     currency: str = Field(pattern=r"^[a-z]{3}$")
     domains: int = Field(gt=0)

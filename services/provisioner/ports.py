@@ -212,21 +212,34 @@ class CheckoutSession(BaseModel):
 
 
 class PaymentInvoice(BaseModel):
-    """An invoice as the provider has it now. Amounts are in cents; `hosted_url` is the provider's page about it."""
+    """An invoice as the provider has it now. Amounts are in cents; `hosted_url` and `pdf_url` are the provider's."""
 
     id: str
     status: str
     stripe_subscription_id: str | None
+    number: str | None = None
+    amount_due: int = 0
+    amount_paid: int = 0
+    currency: str = "eur"
+    created_at: datetime | None = None
+    hosted_url: str | None = None
+    pdf_url: str | None = None
 
 
 class PaymentSubscription(BaseModel):
-    """A subscription as the provider has it now; the metadata is what we gave it at checkout."""
+    """A subscription as the provider has it now; the metadata is what we gave it at checkout. `period_end` is when the
+    next invoice is due, `cancel_at` when it ends by the customer's own wish."""
 
     id: str
     status: str
     customer_id: str | None
     metadata: dict[str, str]
+    latest_invoice_id: str | None = None
     latest_invoice_status: str | None = None
+    amount_cents: int | None = None
+    currency: str | None = None
+    period_end: datetime | None = None
+    cancel_at: datetime | None = None
 
     def standing(self) -> Literal["good", "due", "ended", "open"]:
         """What the money says: paid for, a payment is owed, over, or not decided yet."""
@@ -240,12 +253,36 @@ class PaymentSubscription(BaseModel):
         return "open"
 
 
+class PaymentProduct(BaseModel):
+    id: str
+    name: str
+    description: str
+    active: bool
+
+
+class PaymentPrice(BaseModel):
+    """A monthly price. It never changes at the provider, but for `active` and the owner of a `lookup_key`."""
+
+    id: str
+    product: str
+    lookup_key: str | None
+    amount_cents: int
+    currency: str
+    active: bool
+
+
 class CheckoutPort(Protocol):
-    """What the API process may do: begin a payment. The same `subscription_id` opens the same page again."""
+    """What the API process may do: begin a payment, and open the customer's own page."""
 
     async def create_checkout(
-        self, *, subscription_id: str, workspace_id: str, name: str, amount_cents: int, currency: str
-    ) -> CheckoutSession: ...
+        self, *, subscription_id: str, workspace_id: str, price_id: str, customer_id: str | None
+    ) -> CheckoutSession:
+        """The same `subscription_id` opens the same page again."""
+        ...
+
+    async def open_portal(self, *, customer_id: str, workspace_id: str) -> str:
+        """Where the customer sees invoices, changes the means of payment and cancels; good for minutes."""
+        ...
 
 
 class BillingPort(Protocol):
@@ -256,6 +293,22 @@ class BillingPort(Protocol):
     async def end_subscription(self, subscription_id: str) -> None:
         """Ends it at once; one that has ended already is fine."""
         ...
+
+
+class PricesPort(Protocol):
+    """What the worker may do to make the provider sell what the plans say. Only what we made is listed."""
+
+    async def products(self) -> Sequence[PaymentProduct]: ...
+    async def prices(self) -> Sequence[PaymentPrice]:
+        """The active ones."""
+        ...
+
+    async def put_product(self, product: PaymentProduct, *, new: bool) -> None: ...
+    async def create_price(self, price: PaymentPrice) -> None:
+        """Takes the lookup key away from a price that has it. The id is the provider's to give."""
+        ...
+
+    async def archive_price(self, price_id: str) -> None: ...
 
 
 class WebmailKey(BaseModel):

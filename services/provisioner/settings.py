@@ -44,6 +44,8 @@ class WorkerSettings(ServiceSettings):
 
     stripe_url: str = "https://api.stripe.com"
     stripe_secret_key: SecretStr
+    prices_seconds: float = 300.0
+    """How often products and prices at Stripe are held against the plans."""
 
     ssh_ca_key_file: Path
     """Private key (OpenSSH) of the authority whose certificates hosts accept."""

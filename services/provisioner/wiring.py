@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from pydantic import SecretStr
 
+from services.provisioner.billing.prices import Prices
 from services.provisioner.hosts.driver import SshHost
 from services.provisioner.hosts.ssh_authority import SshAuthority
 from services.provisioner.plans import Catalogue
@@ -19,6 +20,7 @@ from services.provisioner.providers.scaleway import Scaleway
 from services.provisioner.providers.self_test import SelfTests
 from services.provisioner.providers.stripe import StripeBilling, StripeCheckout
 from services.provisioner.providers.stripe import client as stripe_client
+from services.provisioner.providers.stripe_prices import StripePrices
 from services.provisioner.providers.vault import Vault
 from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.engine import Engine
@@ -66,6 +68,7 @@ class WorkerResources:
     database: Database
     ports: Ports
     engine: Engine
+    prices: Prices
     scaleway: AsyncClient
     vault: InternalClient
 
@@ -105,7 +108,8 @@ def worker_resources(settings: WorkerSettings, database: Database) -> WorkerReso
         one_time_keys=OneTimeKeys(settings.host_key_secret),
         user_ca_public_key=authority.public_key,
     )
-    return WorkerResources(settings, database, ports, build_engine(database, ports), scaleway, vault)
+    prices = Prices(database, ports.catalogue, StripePrices(stripe))
+    return WorkerResources(settings, database, ports, build_engine(database, ports), prices, scaleway, vault)
 
 
 def gate_of(database: Database, settings: WorkerSettings) -> Gate:

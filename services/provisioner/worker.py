@@ -40,6 +40,7 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         ),
         Background(_inbox(inbox, paid), name="payments"),
         Periodic(settings.sweep_seconds, sweeper.run, name="sweeper"),
+        Periodic(settings.prices_seconds, resources.prices.run, name="prices"),
         Periodic(settings.timings_seconds, lambda: timings.collect(resources.database), name="timings"),
     ]
 

@@ -75,6 +75,11 @@ async def _subscribe(world: World, one: Customer, made: Made | None) -> Any:
     return {"plan": factories._plan(), "zone": "fr-par-1"}
 
 
+async def _customer(world: World, one: Customer, made: Made | None) -> Any:
+    await factories.subscription(world, one)
+    return None
+
+
 async def _cancel(world: World, one: Customer, made: Made | None) -> Any:
     return {"confirm_name": made.extra["hostname"] if made else "x", "reason": "no longer needed"}
 
@@ -186,6 +191,7 @@ BODIES: dict[str, Body] = {
     f"POST {_W}/exports/{{export_id}}/download": _download,
     f"POST {_W}/provider-tokens": _provider_token,
     f"POST {_W}/subscriptions": _subscribe,
+    f"POST {_W}/billing/portal": _customer,
     f"POST {_W}/servers/{{server_id}}/cancel": _cancel,
     f"POST {_W}/domains": _domain,
     f"POST {_W}/domains/{{domain_id}}/mailboxes": _mailbox,
@@ -202,6 +208,7 @@ IDS_IN_BODIES: dict[str, dict[str, tuple[Factory, bool]]] = {
 
 NOT_ALONE: dict[str, str] = {
     f"POST {_W}/subscriptions": "opens a page at the payment provider, which is not in this process: 503",
+    f"POST {_W}/billing/portal": "opens a page at the payment provider, which is not in this process: 503",
 }
 """Requests that the owner cannot carry out here, each with the reason."""
 

@@ -228,7 +228,25 @@ async def subscription(world: World, one: Customer) -> Made:
         plan=_plan(),
         zone="fr-par-1",
         status="active",
+        stripe_customer_id="cus_of_nobody",
         created_by=one.account_id,
+    )
+    await world.add("provisioner", row)
+    return Made(row.id)
+
+
+async def invoice(world: World, one: Customer) -> Made:
+    bought = await subscription(world, one)
+    row = _models("provisioner").Invoice(
+        id=f"in_{new_id('req')[4:]}",
+        workspace_id=one.workspace_id,
+        subscription_id=bought.id,
+        status="paid",
+        amount_due=2900,
+        amount_paid=2900,
+        currency="eur",
+        created_at=datetime.now(UTC),
+        look=1,
     )
     await world.add("provisioner", row)
     return Made(row.id)

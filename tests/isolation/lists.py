@@ -59,6 +59,7 @@ LISTED: dict[str, Factory] = {
     f"GET {_W}/provider-tokens": _provider_token,
     f"GET {_W}/credential-reads": _credential_read,
     f"GET {_W}/subscriptions": factories.subscription,
+    f"GET {_W}/invoices": factories.invoice,
     f"GET {_W}/servers": factories.server,
     f"GET {_W}/domains": factories.domain,
     f"GET {_W}/mailboxes": factories.mailbox,

@@ -12,8 +12,9 @@ from tests.provisioner.api import Api
 from tests.provisioner.stage import Stage
 
 TABLES = (
-    "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, subscription, "
-    "proven_zone, stripe_event, sweep_finding, provider_gate, workspace_deletion, outbox, inbox, idempotency_key"
+    "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, invoice, "
+    "subscription, proven_zone, stripe_event, sweep_finding, provider_gate, workspace_deletion, outbox, inbox, "
+    "idempotency_key"
 )
 
 
@@ -22,6 +23,7 @@ async def stage(service_database: ServiceDatabases, trust: Trust) -> AsyncIterat
     database = service_database("provisioner")
     database.postgres.psql(f"truncate {TABLES} restart identity cascade", database.name)
     made = Stage.build(trust, database)
+    await made.publish_prices()
     yield made
     await made.database.dispose()
 

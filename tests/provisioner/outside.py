@@ -234,6 +234,9 @@ class MemoryBilling:
         number = len(self.sessions)
         return CheckoutSession(id=f"cs_test_{number}", url=f"https://pay.test/pay/cs_test_{number}")
 
+    async def open_portal(self, *, customer_id: str, workspace_id: str) -> str:
+        return f"https://pay.test/portal/{customer_id}"
+
     async def invoice(self, invoice_id: str) -> PaymentInvoice:
         if self.away:
             self.away -= 1

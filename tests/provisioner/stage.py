@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 
 from services.provisioner.bindings import BINDINGS
 from services.provisioner.domains import repository as domains
-from services.provisioner.models import Condition, Domain, Mailbox, Server, StepLog, Subscription
+from services.provisioner.models import Condition, Domain, Mailbox, Price, Server, StepLog, Subscription
 from services.provisioner.plans import Catalogue
 from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.engine import Dispatcher, Engine
@@ -171,6 +171,20 @@ class Stage:
         ports = ports_of(settings, outside)
         bus = RecordingBus(database, BINDINGS)
         return cls(database, settings, outside, ports, engine_of(database, ports), Others(bus, outside))
+
+    async def publish_prices(self) -> None:
+        """As if the payment provider had every plan's price."""
+        async with self.database.transaction() as session:
+            for plan in self.ports.catalogue.plans:
+                await session.merge(
+                    Price(
+                        plan=plan.id,
+                        price_id=f"price_{plan.id}",
+                        amount_cents=plan.amount_cents,
+                        currency=plan.currency,
+                        seen_at=func.now(),
+                    )
+                )
 
     async def paid(self, *, workspace_id: str | None = None, zone: str = "fr-par-1") -> Server:
         """A server whose subscription has just been paid."""

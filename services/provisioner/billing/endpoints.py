@@ -1,4 +1,4 @@
-"""The webhook. It writes down what there is to look at, answers at once, and believes nothing but the signature."""
+"""Invoices, the customer's page at Stripe, and the webhook. That writes down what there is to look at, answers at once, and believes nothing but the signature."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 
-from services.provisioner.billing import service
-from services.provisioner.billing.schemas import WebhookTaken
+from services.provisioner.billing import invoices, service
+from services.provisioner.billing.schemas import InvoiceView, PortalView, WebhookTaken
 from services.provisioner.wiring import Wired
-from shared.web import SessionDep, public
+from shared.ids import WorkspaceId
+from shared.web import DatabaseDep, Page, PageDep, SessionDep, public, requires
 from shared.web.signed_body import SIGNED_JSON, read_bounded
 
 router = APIRouter(tags=["Billing"])
@@ -27,3 +28,15 @@ async def stripe_webhook(
     return await service.take(
         session, body, signature, wired.settings.stripe_webhook_secret, wired.clock.now()
     )
+
+
+@router.get("/v1/workspaces/{workspace_id}/invoices", dependencies=[requires("billing.read")])
+async def list_invoices(workspace_id: WorkspaceId, session: SessionDep, page: PageDep) -> Page[InvoiceView]:
+    """Newest first. An open one can be paid at its `hosted_url`."""
+    return await invoices.page(session, workspace_id, page)
+
+
+@router.post("/v1/workspaces/{workspace_id}/billing/portal", dependencies=[requires("billing.write")])
+async def portal(workspace_id: WorkspaceId, database: DatabaseDep, wired: Wired) -> PortalView:
+    """Opens the payment provider's page: means of payment, invoices, cancellation. Each call makes a new address."""
+    return await service.open_portal(database, workspace_id, wired.checkout)

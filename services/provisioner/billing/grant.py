@@ -16,6 +16,8 @@ from shared.observability.logging import get_logger
 OVERTAKEN = "overtaken"
 """A later look has been taken in already; to be sure, look again."""
 
+NOT_OURS = ("unknown_subscription", "another_subscription")
+
 _log = get_logger("billing")
 
 
@@ -36,6 +38,7 @@ async def take_in(
     if look < row.stripe_look:
         return OVERTAKEN
     row.stripe_look, row.stripe_status = look, seen.status
+    row.period_end, row.cancel_at = seen.period_end, seen.cancel_at
     if row.activated_at is None:
         if not paid:
             return "not_paid"

@@ -6,9 +6,9 @@ one that took long cannot put back what a later one has seen.
 
 from __future__ import annotations
 
-from services.provisioner.billing import grant, repository
+from services.provisioner.billing import grant, invoices, repository
 from services.provisioner.models import StripeEvent
-from services.provisioner.ports import BillingPort
+from services.provisioner.ports import BillingPort, PaymentInvoice
 from shared.crashpoint import crashpoint
 from shared.db.database import Database
 from shared.observability.logging import get_logger
@@ -57,14 +57,24 @@ class Inbox:
         invoice = await self._billing.invoice(event.object_id)
         if invoice.stripe_subscription_id is None:
             return "no_subscription"
-        paid = event.type == INVOICE_PAID and invoice.status == "paid"
-        return await self._subscription(invoice.stripe_subscription_id, look, paid=paid)
+        return await self._subscription(
+            invoice.stripe_subscription_id,
+            look,
+            paid=event.type == INVOICE_PAID and invoice.status == "paid",
+            invoice=invoice,
+        )
 
-    async def _subscription(self, stripe_subscription_id: str, look: int, *, paid: bool) -> str:
+    async def _subscription(
+        self, stripe_subscription_id: str, look: int, *, paid: bool, invoice: PaymentInvoice | None = None
+    ) -> str:
+        first = look
         while True:
             seen = await self._billing.subscription(stripe_subscription_id)
             async with self._database.transaction() as session:
                 outcome = await grant.take_in(session, seen, look, self._platform_zone, paid=paid)
                 if outcome != grant.OVERTAKEN:
+                    if invoice is not None and outcome not in grant.NOT_OURS:
+                        ours = seen.metadata.get("subscription_id", "")
+                        await invoices.keep(session, invoice, ours, first)
                     return outcome
                 look = await repository.next_look(session)

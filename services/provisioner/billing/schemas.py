@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from shared.ids import SubscriptionId
 
 
 class WebhookTaken(BaseModel):
@@ -10,6 +15,27 @@ class WebhookTaken(BaseModel):
 
     received: bool = True
     new: bool
+
+
+class InvoiceView(BaseModel):
+    """Amounts in cents. `hosted_url` is the payment provider's page about it, where an open one can be paid."""
+
+    id: str
+    subscription_id: SubscriptionId
+    number: str | None
+    status: Literal["open", "paid", "uncollectible", "void"]
+    amount_due: int
+    amount_paid: int
+    currency: str
+    created_at: datetime
+    hosted_url: str | None
+    pdf_url: str | None
+
+
+class PortalView(BaseModel):
+    """Where invoices, means of payment and cancellation are found; the address is good for a few minutes."""
+
+    url: str
 
 
 class _Lenient(BaseModel):

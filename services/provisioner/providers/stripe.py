@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def _failed(error: stripe.StripeError) -> PaymentError:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def asking() -> Iterator[None]:
     """Whatever goes wrong is a PaymentError, an answer of another shape than documented included."""
     try:
         yield
@@ -63,34 +64,34 @@ class StripeCheckout:
         self._public_url = public_url.rstrip("/")
 
     async def create_checkout(
-        self, *, subscription_id: str, workspace_id: str, name: str, amount_cents: int, currency: str
+        self, *, subscription_id: str, workspace_id: str, price_id: str, customer_id: str | None
     ) -> CheckoutSession:
         ours = {"subscription_id": subscription_id, "workspace_id": workspace_id}
         page = f"{self._public_url}/checkout/{subscription_id}"
         request: Any = {
             "mode": "subscription",
-            "line_items": [
-                {
-                    "quantity": 1,
-                    "price_data": {
-                        "currency": currency,
-                        "unit_amount": amount_cents,
-                        "recurring": {"interval": "month"},
-                        "product_data": {"name": f"SendChief {name}"},
-                    },
-                }
-            ],
+            "line_items": [{"quantity": 1, "price": price_id}],
             "client_reference_id": subscription_id,
             "metadata": ours,
             "subscription_data": {"metadata": ours},
             "success_url": f"{page}/paid",
             "cancel_url": f"{page}/abandoned",
         }
-        with _asking():
+        if customer_id is not None:
+            request["customer"] = customer_id
+        with asking():
             session = await self._api.v1.checkout.sessions.create_async(
                 request, {"idempotency_key": subscription_id}
             )
             return CheckoutSession(id=session.id, url=session.url or "")
+
+    async def open_portal(self, *, customer_id: str, workspace_id: str) -> str:
+        back = f"{self._public_url}/workspaces/{workspace_id}/billing"
+        with asking():
+            portal = await self._api.v1.billing_portal.sessions.create_async(
+                {"customer": customer_id, "return_url": back}
+            )
+            return CheckoutSession(id=portal.id, url=portal.url).url
 
 
 class StripeBilling:
@@ -100,30 +101,16 @@ class StripeBilling:
         self._api = api
 
     async def invoice(self, invoice_id: str) -> PaymentInvoice:
-        with _asking():
+        with asking():
             found = await self._api.v1.invoices.retrieve_async(invoice_id)
-            body = found.to_dict()
-            details = (body.get("parent") or {}).get("subscription_details") or {}
-            return PaymentInvoice(
-                id=found.id or invoice_id,
-                status=str(body.get("status")),
-                stripe_subscription_id=_id(details.get("subscription")),
-            )
+            return _invoice(found.to_dict())
 
     async def subscription(self, subscription_id: str) -> PaymentSubscription:
-        with _asking():
+        with asking():
             found = await self._api.v1.subscriptions.retrieve_async(
                 subscription_id, {"expand": ["latest_invoice"]}
             )
-            body = found.to_dict()
-            latest = body.get("latest_invoice")
-            return PaymentSubscription(
-                id=found.id,
-                status=found.status,
-                customer_id=_id(body.get("customer")),
-                metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
-                latest_invoice_status=latest.get("status") if isinstance(latest, dict) else None,
-            )
+            return _subscription(found.to_dict())
 
     async def end_subscription(self, subscription_id: str) -> None:
         try:
@@ -136,6 +123,52 @@ class StripeBilling:
                 raise _failed(error) from error
         except stripe.StripeError as error:
             raise _failed(error) from error
+
+
+def _invoice(body: dict[str, Any]) -> PaymentInvoice:
+    details = (body.get("parent") or {}).get("subscription_details") or {}
+    return PaymentInvoice(
+        id=body["id"],
+        status=str(body.get("status")),
+        stripe_subscription_id=_id(details.get("subscription")),
+        number=body.get("number"),
+        amount_due=body.get("amount_due") or 0,
+        amount_paid=body.get("amount_paid") or 0,
+        currency=body.get("currency") or "eur",
+        created_at=_moment(body.get("created")),
+        hosted_url=_page(body.get("hosted_invoice_url")),
+        pdf_url=_page(body.get("invoice_pdf")),
+    )
+
+
+def _subscription(body: dict[str, Any]) -> PaymentSubscription:
+    latest = body.get("latest_invoice")
+    items = (body.get("items") or {}).get("data") or []
+    prices = [(item.get("price") or {}, item.get("quantity") or 1) for item in items]
+    ends = [item["current_period_end"] for item in items if item.get("current_period_end")]
+    return PaymentSubscription(
+        id=body["id"],
+        status=str(body["status"]),
+        customer_id=_id(body.get("customer")),
+        metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
+        latest_invoice_id=_id(latest),
+        latest_invoice_status=latest.get("status") if isinstance(latest, dict) else None,
+        amount_cents=sum((price.get("unit_amount") or 0) * count for price, count in prices)
+        if prices
+        else None,
+        currency=body.get("currency"),
+        period_end=_moment(min(ends, default=None)),
+        cancel_at=_moment(body.get("cancel_at")),
+    )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _page(url: str | None) -> str | None:
+    """A link that is shown to people: a page, whatever the provider says."""
+    return url if url is not None and url.startswith("https://") and len(url) <= 4096 else None
 
 
 def _id(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import Subscription, WorkspaceDeletion
+from services.provisioner.models import Price, Subscription, WorkspaceDeletion
 
 
 def _opened() -> ColumnElement[bool]:
@@ -38,6 +38,22 @@ async def page(
     if after is not None:
         query = query.where(Subscription.id > after)
     return (await session.scalars(query)).all()
+
+
+async def customer(session: AsyncSession, workspace_id: str) -> str | None:
+    """Whom Stripe knows this workspace as; the one of its latest subscription."""
+    found: str | None = await session.scalar(
+        select(Subscription.stripe_customer_id)
+        .where(Subscription.workspace_id == workspace_id, Subscription.stripe_customer_id.is_not(None))
+        .order_by(Subscription.activated_at.desc(), Subscription.id.desc())
+        .limit(1)
+    )
+    return found
+
+
+async def price(session: AsyncSession, plan: str) -> Price | None:
+    """What the plan is sold at, once the payment provider has it."""
+    return await session.get(Price, plan)
 
 
 async def is_ending(session: AsyncSession, workspace_id: str) -> bool:

@@ -19,6 +19,20 @@ class CreateSubscription(BaseModel):
     zone: str = Field(min_length=1, max_length=40)
 
 
+class PriceView(BaseModel):
+    """Per month, without tax, as it was bought."""
+
+    amount_cents: int
+    currency: str
+
+
+class NextView(BaseModel):
+    """What happens by itself: the next period is charged, or the subscription ends as was asked for."""
+
+    what: Literal["renewal", "end"]
+    at: datetime
+
+
 class SubscriptionView(BaseModel):
     """`checkout_url` is where to pay, while the status is pending."""
 
@@ -30,3 +44,5 @@ class SubscriptionView(BaseModel):
     created_at: datetime
     activated_at: datetime | None
     ended_at: datetime | None
+    price: PriceView | None
+    next: NextView | None

@@ -17,7 +17,7 @@ from services.provisioner.models import Subscription
 from services.provisioner.plans import Catalogue
 from services.provisioner.ports import CheckoutPort, CheckoutSession, PaymentError
 from services.provisioner.subscriptions import repository
-from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
+from services.provisioner.subscriptions.schemas import CreateSubscription, NextView, SubscriptionView
 from shared import audit
 from shared.bus import outbox
 from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
@@ -35,9 +35,8 @@ class Purchase(BaseModel):
 
     subscription_id: str
     workspace_id: str
-    name: str
-    amount_cents: int
-    currency: str
+    price_id: str
+    customer_id: str | None
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,24 @@ class Buying:
     checkout: CheckoutPort
 
     async def intend(self, session: AsyncSession) -> dict[str, Any]:
-        """Writes down what is to be bought. Raises UnknownPlan, UnknownZone, WorkspaceEnding."""
+        """Writes down what is to be bought, at which price. Raises UnknownPlan, UnknownZone, WorkspaceEnding, and
+        PaymentUnavailable while the payment provider does not have the plan's price."""
         plan = self.catalogue.plan(self.request.plan)
         zone = self.catalogue.check_zone(self.request.zone)
         if await repository.is_ending(session, self.workspace_id):
             raise WorkspaceEnding("Nothing new can be bought.")
+        price = await repository.price(session, plan.id)
+        if price is None or (price.amount_cents, price.currency) != (plan.amount_cents, plan.currency):
+            raise PaymentUnavailable("The price of this plan is being published.", retry_after=30)
         row = Subscription(
             id=new_id("sub"),
             workspace_id=self.workspace_id,
             plan=plan.id,
             zone=zone,
             status="pending",
+            price_id=price.price_id,
+            amount_cents=price.amount_cents,
+            currency=price.currency,
             created_by=self.identity.subject,
             version=1,
         )
@@ -70,9 +76,8 @@ class Buying:
         purchase = Purchase(
             subscription_id=row.id,
             workspace_id=self.workspace_id,
-            name=plan.name,
-            amount_cents=plan.amount_cents,
-            currency=plan.currency,
+            price_id=price.price_id,
+            customer_id=await repository.customer(session, self.workspace_id),
         )
         return purchase.model_dump()
 
@@ -132,8 +137,21 @@ def view(row: Subscription) -> SubscriptionView:
             "created_at": row.created_at,
             "activated_at": row.activated_at,
             "ended_at": row.ended_at,
+            "price": None
+            if row.amount_cents is None
+            else {"amount_cents": row.amount_cents, "currency": row.currency},
+            "next": comes_next(row),
         }
     )
+
+
+def comes_next(row: Subscription) -> NextView | None:
+    """What happens by itself, and when."""
+    if row.status == "active" and row.cancel_at is not None:
+        return NextView(what="end", at=row.cancel_at)
+    if row.status == "active" and row.period_end is not None:
+        return NextView(what="renewal", at=row.period_end)
+    return None
 
 
 async def change_status(

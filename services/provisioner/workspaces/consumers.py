@@ -10,6 +10,7 @@ from services.provisioner.models import (
     CloudResource,
     Condition,
     Domain,
+    Invoice,
     Job,
     Mailbox,
     MailboxVerifier,
@@ -28,7 +29,8 @@ from shared.contracts.auth_events import WorkspaceDeleted, WorkspaceDeletionRequ
 
 # Children before what they refer to.
 ROWS = (
-    MailboxVerifier, Mailbox, Domain, Job, StepLog, Condition, Address, CloudResource, Server, Subscription, ProvenZone,
+    MailboxVerifier, Mailbox, Domain, Job, StepLog, Condition, Address, CloudResource, Server, Invoice, Subscription,
+    ProvenZone,
 )  # fmt: skip
 
 

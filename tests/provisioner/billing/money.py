@@ -14,8 +14,10 @@ from sqlalchemy import func, select
 from sandbox.stripe import billing as stripe_billing
 from sandbox.stripe import checkout as desk
 from services.provisioner.billing.inbox import Inbox
+from services.provisioner.billing.prices import Prices
 from services.provisioner.models import Server, Subscription
 from services.provisioner.providers.stripe import StripeBilling, StripeCheckout, client
+from services.provisioner.providers.stripe_prices import StripePrices
 from shared.db.database import Database
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
@@ -31,6 +33,7 @@ class Money:
     api: Api
     account: Account
     billing: StripeBilling
+    prices: StripePrices
 
     @property
     def database(self) -> Database:
@@ -108,6 +111,8 @@ async def money(account: Account, service_database: ServiceDatabases, trust: Tru
     api_client = client(SecretStr(RESTRICTED), account.url, account.ca_file)
     api = Api.build(stage, trust, database, checkout=StripeCheckout(api_client, "https://app.test"))
     billing = StripeBilling(client(SecretStr(SECRET), account.url, account.ca_file))
-    yield Money(api, account, billing)
+    prices = StripePrices(client(SecretStr(SECRET), account.url, account.ca_file))
+    await Prices(stage.database, stage.ports.catalogue, prices).run()
+    yield Money(api, account, billing, prices)
     await api.aclose()
     await stage.database.dispose()

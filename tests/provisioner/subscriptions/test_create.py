@@ -17,10 +17,10 @@ async def test_the_checkout_is_opened_with_the_plan_s_price(api: Api) -> None:
     assert session == {
         "subscription_id": body["id"],
         "workspace_id": api.workspace_id,
-        "name": "Starter",
-        "amount_cents": 2900,
-        "currency": "eur",
+        "price_id": "price_starter",
+        "customer_id": None,
     }
+    assert body["price"] == {"amount_cents": 2900, "currency": "eur"}
 
 
 async def test_the_same_idempotency_key_opens_one_checkout(api: Api) -> None:

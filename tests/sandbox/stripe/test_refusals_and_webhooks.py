@@ -47,6 +47,8 @@ MISSING, UNKNOWN, NO_SUCH = "parameter_missing", "parameter_unknown", "resource_
         ("/v1/prices", PRICE, 400, NO_SUCH, "product"),
         ("/v1/checkout/sessions", NO_LINES, 400, MISSING, "line_items"),
         ("/v1/checkout/sessions", {"success_url": "https://a.test"}, 400, MISSING, "mode"),
+        ("/v1/prices/price_none", {"active": "false"}, 404, NO_SUCH, "id"),
+        ("/v1/prices/price_none", {"unit_amount": "1"}, 400, UNKNOWN, "unit_amount"),
         ("/v1/subscriptions/sub_none", {"metadata[a]": "b"}, 404, NO_SUCH, "id"),
         ("/v1/billing_portal/sessions", {"customer": "cus_none"}, 400, NO_SUCH, "customer"),
     ],
