@@ -30,6 +30,11 @@ class ServerNotReady(Conflict):
     title = "The server is not ready yet"
 
 
+class ServerReadOnly(Conflict):
+    code = "server_read_only"
+    title = "The server is read-only"
+
+
 class ZoneNotProven(Conflict):
     code = "zone_not_proven"
     title = "Control of this domain has not been proven"

@@ -44,6 +44,9 @@ class Subscription(Base):
     __tablename__ = "subscription"
     __table_args__ = (
         CheckConstraint("status in ('pending', 'active', 'past_due', 'ended', 'refused')", name="status"),
+        CheckConstraint(
+            "dunning in ('past_due', 'outbound_paused', 'read_only', 'destroyed')", name="dunning"
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -64,6 +67,12 @@ class Subscription(Base):
     currency: Mapped[str | None]
     period_end: Mapped[datetime | None]
     cancel_at: Mapped[datetime | None]
+    dunning: Mapped[str | None]
+    """The step of the ladder that was taken last: `past_due`, or one of the plans' file."""
+    dunning_at: Mapped[datetime | None]
+    announced: Mapped[str | None]
+    """The step that was announced, and has not been taken yet."""
+    announced_at: Mapped[datetime | None]
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     activated_at: Mapped[datetime | None]
@@ -82,6 +91,7 @@ class Server(Base):
     __tablename__ = "server"
     __table_args__ = (
         CheckConstraint("desired in ('present', 'absent')", name="desired"),
+        CheckConstraint("mail_service in ('full', 'outbound_paused', 'read_only')", name="mail_service"),
         Index("ix_server_due", "next_at", postgresql_where=text("deleted_at is null")),
     )
 
@@ -96,6 +106,7 @@ class Server(Base):
     image: Mapped[str | None]
     """The label of the image that it was made from, once it was made."""
     desired: Mapped[str] = mapped_column(server_default=text("'present'"))
+    mail_service: Mapped[str] = mapped_column(server_default=text("'full'"))
     generation: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     observed_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))

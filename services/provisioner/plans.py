@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.provisioner.errors import UnknownPlan, UnknownZone
 
@@ -30,6 +31,19 @@ class Plan(_Row):
     commercial_types: tuple[str, ...] = Field(min_length=1)
 
 
+DunningName = Literal["outbound_paused", "read_only", "destroyed"]
+EXPORT_DAYS = 30
+"""So long, at the least, mail can still be read and fetched before it is destroyed."""
+
+
+class DunningStep(_Row):
+    """What follows a payment that is owed: `after_days` after the step before, `notice_days` after its announcement."""
+
+    step: DunningName
+    after_days: int = Field(ge=1)
+    notice_days: int = Field(ge=1)
+
+
 class Region(_Row):
     id: str
     name: str
@@ -42,6 +56,21 @@ class Catalogue(_Row):
 
     plans: tuple[Plan, ...]
     regions: tuple[Region, ...]
+    dunning: tuple[DunningStep, ...]
+
+    @model_validator(mode="after")
+    def _ladder(self) -> Self:
+        if [one.step for one in self.dunning] != list(get_args(DunningName)):
+            raise ValueError(f"the ladder of dunning is {get_args(DunningName)}, in this order")
+        if self.dunning[-1].after_days < EXPORT_DAYS:
+            raise ValueError(f"between read-only and destroyed lie at least {EXPORT_DAYS} days")
+        return self
+
+    def dunning_after(self, step: str) -> DunningStep | None:
+        """What follows `step` (`past_due` before the first one); None after the last."""
+        names = ["past_due", *(one.step for one in self.dunning)]
+        following = names.index(step)
+        return self.dunning[following] if following < len(self.dunning) else None
 
     @classmethod
     def load(cls, path: Path) -> Catalogue:

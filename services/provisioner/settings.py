@@ -47,6 +47,9 @@ class WorkerSettings(ServiceSettings):
     prices_seconds: float = 300.0
     """How often products and prices at Stripe are held against the plans."""
 
+    dunning_seconds: float = 15.0
+    """How often it is looked who owes something, and who has paid it."""
+
     ssh_ca_key_file: Path
     """Private key (OpenSSH) of the authority whose certificates hosts accept."""
     host_key_secret: SecretStr

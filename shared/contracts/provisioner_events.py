@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from shared.contracts.audit import AuditRecorded
 from shared.contracts.envelope import EventData
@@ -118,12 +118,13 @@ class ServerRecovered(EventData):
 
 
 class ServerDeleted(EventData):
-    """Subject: the server. Nothing of it is left at the cloud."""
+    """Subject: the server. Nothing of it is left at the cloud: the receipt of its destruction."""
 
     type: ClassVar[str] = "provisioner.server.deleted.v1"
     workspace_id: str
     server_id: str
     hostname: str = ""
+    ordered_at: AwareDatetime | None = None
 
 
 class SubscriptionActivated(EventData):
@@ -153,6 +154,39 @@ class SubscriptionEnded(EventData):
     workspace_id: str
     subscription_id: str
     plan: str
+
+
+DunningStepName = Literal["outbound_paused", "read_only", "destroyed"]
+
+
+class _Dunned(EventData):
+    workspace_id: str
+    subscription_id: str
+    plan: str
+    hostname: str
+
+
+class DunningAnnounced(_Dunned):
+    """Subject: the subscription. Unless it is paid, `step` is taken at `at`."""
+
+    type: ClassVar[str] = "provisioner.subscription.dunning_announced.v1"
+    step: DunningStepName
+    at: AwareDatetime
+
+
+class DunningAdvanced(_Dunned):
+    """Subject: the subscription. `step` is taken; `next_step` follows at `next_at`, after it was announced."""
+
+    type: ClassVar[str] = "provisioner.subscription.dunning_advanced.v1"
+    step: DunningStepName
+    next_step: DunningStepName | None = None
+    next_at: AwareDatetime | None = None
+
+
+class SubscriptionRestored(_Dunned):
+    """Subject: the subscription. What was owed is paid, and the server does all again."""
+
+    type: ClassVar[str] = "provisioner.subscription.restored.v1"
 
 
 class MailboxRemoved(EventData):

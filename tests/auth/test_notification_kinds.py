@@ -54,6 +54,28 @@ FACTS: list[tuple[type[EventData], dict[str, Any], str | None]] = [
     ),
     (provisioner.PaymentFailed, _BILL, "payment_failed"),
     (provisioner.SubscriptionEnded, _BILL, "subscription_ended"),
+    (
+        provisioner.DunningAnnounced,
+        {**_BILL, "hostname": "s1.mx.sendchief.test", "step": "read_only", "at": datetime.now(UTC)},
+        "limits_announced",
+    ),
+    (
+        provisioner.DunningAdvanced,
+        {
+            **_BILL,
+            "hostname": "s1.mx.sendchief.test",
+            "step": "outbound_paused",
+            "next_step": "read_only",
+            "next_at": datetime.now(UTC),
+        },
+        "limits_begun",
+    ),
+    (
+        provisioner.DunningAdvanced,
+        {**_BILL, "hostname": "s1.mx.sendchief.test", "step": "destroyed"},
+        "limits_begun",
+    ),
+    (provisioner.SubscriptionRestored, {**_BILL, "hostname": "s1.mx.sendchief.test"}, "limits_over"),
     (reputation.AddressListed, {**_ADDRESS, "listings": (_LISTED,)}, "address_listed"),
     (
         reputation.AddressCleared,

@@ -27,7 +27,8 @@ from tests.provisioner.stage import Stage
 
 WEBHOOK_SECRET = "whsec_test"
 ALL = (
-    "servers.read", "servers.write", "billing.write", "billing.read", "subscriptions.read", "domains.read", "domains.write",
+    "servers.read", "servers.write", "billing.write", "billing.read", "subscriptions.read",
+    "domains.read", "domains.write",
     "mailboxes.read", "mailboxes.write", "jobs.read",
 )  # fmt: skip
 

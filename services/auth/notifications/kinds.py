@@ -25,6 +25,8 @@ from shared.contracts.dns_events import DomainBroken, DomainVerified
 from shared.contracts.envelope import EventData
 from shared.contracts.provisioner_events import (
     AddressReserved,
+    DunningAdvanced,
+    DunningAnnounced,
     PaymentFailed,
     ServerDegraded,
     ServerDeleted,
@@ -33,6 +35,7 @@ from shared.contracts.provisioner_events import (
     ServerStalled,
     SubscriptionActivated,
     SubscriptionEnded,
+    SubscriptionRestored,
 )
 from shared.contracts.reputation_events import AddressCleared, AddressListed
 
@@ -186,6 +189,18 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(
         "subscription_ended", "account", "A subscription has ended",
         service_mails.subscription_ended, to=("owner",), on=(Fact(SubscriptionEnded, "subscription_id"),),
+    ),
+    Kind(
+        "limits_announced", "account", "What happens unless a payment is made",
+        service_mails.limits_announced, to=("owner",), on=(Fact(DunningAnnounced, "subscription_id"),),
+    ),
+    Kind(
+        "limits_begun", "account", "A server was limited because a payment is owed",
+        service_mails.limits_begun, to=IN_CHARGE, on=(Fact(DunningAdvanced, "subscription_id"),),
+    ),
+    Kind(
+        "limits_over", "account", "A payment was made and the server does all again",
+        service_mails.limits_over, to=IN_CHARGE, on=(Fact(SubscriptionRestored, "subscription_id"),),
     ),
     Kind(
         "credentials_exported", "security", "Passwords were exported",

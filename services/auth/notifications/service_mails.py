@@ -67,6 +67,58 @@ def subscription_ended(about: About) -> Letter:
     )
 
 
+_STEPS = {
+    "outbound_paused": "its mailboxes can send no mail; receiving and reading go on",
+    "read_only": "it takes no mail either; what is there can still be read and exported",
+    "destroyed": "it is destroyed with all mail on it, and its addresses are given back",
+}
+
+
+def limits_announced(about: About) -> Letter:
+    hostname, day = about.data["hostname"], about.data["at"][:10]
+    return Letter(
+        f"{hostname}: what happens on {day} unless a payment is made",
+        (
+            f"The payment for the plan {about.data['plan']} of the workspace {about.workspace} is still owed. "
+            f"Unless it is made, this happens to the server {hostname} on {day}: {_STEPS[about.data['step']]}.",
+            "The billing page has the open invoice. With the payment everything is as it was.",
+        ),
+    )
+
+
+def limits_begun(about: About) -> Letter:
+    hostname, step = about.data["hostname"], about.data["step"]
+    if step == "destroyed":
+        return Letter(
+            f"{hostname} is being destroyed",
+            (
+                f"The plan {about.data['plan']} of the workspace {about.workspace} was not paid for. As announced, the "
+                f"server {hostname} is being destroyed with all mail on it. We write again when nothing of it is left.",
+            ),
+        )
+    what = {"outbound_paused": "sends no mail", "read_only": "is read-only"}[step]
+    return Letter(
+        f"{hostname} {what} because a payment is owed",
+        (
+            f"The plan {about.data['plan']} of the workspace {about.workspace} is not paid for. From now on this "
+            f"holds for the server {hostname}: {_STEPS[step]}.",
+            f"The next step is on {about.data['next_at'][:10]} at the earliest: {_STEPS[about.data['next_step']]}. We "
+            "write before. With the payment everything is as it was; the billing page has the open invoice.",
+        ),
+    )
+
+
+def limits_over(about: About) -> Letter:
+    hostname = about.data["hostname"]
+    return Letter(
+        f"{hostname} does all again",
+        (
+            f"What was owed for the workspace {about.workspace} is paid. The server {hostname} sends and receives "
+            "again.",
+        ),
+    )
+
+
 def server_stalled(about: About) -> Letter:
     hostname = about.data["hostname"]
     return Letter(
@@ -118,7 +170,12 @@ def server_deleted(about: About) -> Letter:
         f"{hostname} has been removed",
         (
             f"{hostname} of the workspace {about.workspace} is gone: nothing of it is left at the data centre, its "
-            "addresses are given back, and its names are withdrawn.",
+            "addresses are given back, and its names are withdrawn."
+            + (
+                f" Its removal was ordered on {about.data['ordered_at'][:10]}."
+                if about.data.get("ordered_at")
+                else ""
+            ),
         ),
     )
 

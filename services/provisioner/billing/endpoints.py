@@ -1,4 +1,7 @@
-"""Invoices, the customer's page at Stripe, and the webhook. That writes down what there is to look at, answers at once, and believes nothing but the signature."""
+"""Invoices, the customer's page at Stripe, and the webhook.
+
+That writes down what there is to look at, answers at once, and believes nothing but the signature.
+"""
 
 from __future__ import annotations
 

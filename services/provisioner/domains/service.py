@@ -16,6 +16,7 @@ from services.provisioner.errors import (
     PlanLimit,
     ServerEnding,
     ServerNotReady,
+    ServerReadOnly,
     ZoneNotProven,
 )
 from services.provisioner.hosts.desired import DkimSelectors
@@ -31,7 +32,7 @@ from shared.web.pagination import Page, PageRequest
 
 
 async def usable_server(session: AsyncSession, server_id: str) -> Server:
-    """The server, locked. Raises NotFound, ServerEnding, ServerNotReady."""
+    """The server, locked. Raises NotFound, ServerEnding, ServerNotReady, ServerReadOnly."""
     server = await servers.lock(session, server_id)
     if server is None:
         raise NotFound
@@ -39,6 +40,10 @@ async def usable_server(session: AsyncSession, server_id: str) -> Server:
         raise ServerEnding("Nothing can be added to it any more.")
     if not server.ever_ready:
         raise ServerNotReady("Wait until the server is ready.", next_action="Follow its provision job.")
+    if server.mail_service == "read_only":
+        raise ServerReadOnly(
+            "A payment for it is overdue.", next_action="Pay the open invoice; the server is then as it was."
+        )
     return server
 
 

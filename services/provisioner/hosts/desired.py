@@ -138,6 +138,10 @@ class HostDesired(_Document):
     reports: ReportMailbox
     webmail_key_version: int | None = None
     """The version of the sign-in key that the host should hold; the key itself goes by `set_webmail_key`."""
+    mail_service: Literal["full", "outbound_paused", "read_only"] = "full"
+    """Paused: what the customer's mailboxes submit is put off, and what waits in the queue stays there. Read-only:
+    their mail from outside is put off too. Signing in, reading and fetching go on; our own mailboxes are never
+    concerned, so that the self-test still proves the machine."""
     domains: tuple[DomainOnHost, ...] = ()
     mailboxes: tuple[MailboxDesired, ...] = ()
     limits: HostLimits = HostLimits()

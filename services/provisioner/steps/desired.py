@@ -31,6 +31,7 @@ def host_desired(work: Work) -> HostDesired:
         host_dkim=DkimSelectors.of_month(server.created_at),
         reports=HostDesired.reports_of(server.hostname),
         webmail_key_version=server.webmail_key_version,
+        mail_service=server.mail_service,
         domains=tuple(_domain(row) for row in work.known.domains if row.state != "removing"),
         mailboxes=tuple(
             _mailbox(work, row)

@@ -84,7 +84,12 @@ class Tombstone(Step):
                 row.state, row.gone_at = "gone", write.now
             server.deleted_at = write.now
             await write.emit(
-                ServerDeleted(workspace_id=server.workspace_id, server_id=server.id, hostname=server.hostname)
+                ServerDeleted(
+                    workspace_id=server.workspace_id,
+                    server_id=server.id,
+                    hostname=server.hostname,
+                    ordered_at=server.cancelled_at,
+                )
             )
             await audit.record(
                 session,

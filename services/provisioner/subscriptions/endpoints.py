@@ -27,12 +27,15 @@ async def create(
 
 
 @router.get("", dependencies=[requires("subscriptions.read")])
-async def list_all(workspace_id: WorkspaceId, session: SessionDep, page: PageDep) -> Page[SubscriptionView]:
-    return await service.page(session, workspace_id, page)
+async def list_all(
+    workspace_id: WorkspaceId, session: SessionDep, page: PageDep, wired: Wired
+) -> Page[SubscriptionView]:
+    return await service.page(session, workspace_id, page, wired.catalogue)
 
 
 @router.get("/{subscription_id}", dependencies=[requires("subscriptions.read")])
 async def get(
-    workspace_id: WorkspaceId, subscription_id: SubscriptionId, session: SessionDep
+    workspace_id: WorkspaceId, subscription_id: SubscriptionId, session: SessionDep, wired: Wired
 ) -> SubscriptionView:
-    return await service.get(session, subscription_id)
+    """What it costs, what comes next, and what has become of its server."""
+    return await service.get(session, subscription_id, wired.catalogue)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import Price, Subscription, WorkspaceDeletion
+from services.provisioner.models import Price, Server, Subscription, WorkspaceDeletion
 
 
 def _opened() -> ColumnElement[bool]:
@@ -38,6 +38,12 @@ async def page(
     if after is not None:
         query = query.where(Subscription.id > after)
     return (await session.scalars(query)).all()
+
+
+async def servers(session: AsyncSession, subscription_ids: Sequence[str]) -> dict[str, Server]:
+    """subscription → its server, also one that is gone"""
+    rows = await session.scalars(select(Server).where(Server.subscription_id.in_(subscription_ids)))
+    return {row.subscription_id: row for row in rows}
 
 
 async def customer(session: AsyncSession, workspace_id: str) -> str | None:

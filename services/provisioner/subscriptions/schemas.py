@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.ids import SubscriptionId
+from shared.ids import ServerId, SubscriptionId
 
 
 class CreateSubscription(BaseModel):
@@ -27,10 +27,30 @@ class PriceView(BaseModel):
 
 
 class NextView(BaseModel):
-    """What happens by itself: the next period is charged, or the subscription ends as was asked for."""
+    """What happens by itself: the next period is charged, the subscription ends as was asked for, or, while a payment
+    is owed, the next step is taken."""
 
-    what: Literal["renewal", "end"]
+    what: Literal["renewal", "end", "outbound_paused", "read_only", "destroyed"]
     at: datetime
+
+
+class DunningView(BaseModel):
+    """A payment is owed. `step` was taken last, `announced` is told to be next. Payment restores all, until it is
+    destroyed."""
+
+    step: Literal["past_due", "outbound_paused", "read_only", "destroyed"]
+    since: datetime
+    announced: Literal["outbound_paused", "read_only", "destroyed"] | None
+
+
+class ReceiptView(BaseModel):
+    """The server is gone, and nothing of it is left at the data centre."""
+
+    server_id: ServerId
+    hostname: str
+    reason: str
+    ordered_at: datetime | None
+    destroyed_at: datetime
 
 
 class SubscriptionView(BaseModel):
@@ -46,3 +66,5 @@ class SubscriptionView(BaseModel):
     ended_at: datetime | None
     price: PriceView | None
     next: NextView | None
+    dunning: DunningView | None
+    receipt: ReceiptView | None

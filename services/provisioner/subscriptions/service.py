@@ -17,7 +17,8 @@ from services.provisioner.models import Subscription
 from services.provisioner.plans import Catalogue
 from services.provisioner.ports import CheckoutPort, CheckoutSession, PaymentError
 from services.provisioner.subscriptions import repository
-from services.provisioner.subscriptions.schemas import CreateSubscription, NextView, SubscriptionView
+from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
+from services.provisioner.subscriptions.views import view
 from shared import audit
 from shared.bus import outbox
 from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
@@ -110,48 +111,24 @@ class Buying:
                 target=row.id,
                 data={"plan": row.plan, "zone": row.zone},
             )
-        return view(row)
+        return view(row, self.catalogue, None)
 
 
-async def get(session: AsyncSession, subscription_id: str) -> SubscriptionView:
+async def get(session: AsyncSession, subscription_id: str, catalogue: Catalogue) -> SubscriptionView:
     """Raises NotFound."""
     row = await repository.get(session, subscription_id)
     if row is None:
         raise NotFound
-    return view(row)
+    servers = await repository.servers(session, [row.id])
+    return view(row, catalogue, servers.get(row.id))
 
 
-async def page(session: AsyncSession, workspace_id: str, request: PageRequest) -> Page[SubscriptionView]:
+async def page(
+    session: AsyncSession, workspace_id: str, request: PageRequest, catalogue: Catalogue
+) -> Page[SubscriptionView]:
     rows = await repository.page(session, workspace_id, request.after_id, request.limit + 1)
-    return request.page(rows, view, lambda row: row.id)
-
-
-def view(row: Subscription) -> SubscriptionView:
-    return SubscriptionView.model_validate(
-        {
-            "id": row.id,
-            "plan": row.plan,
-            "zone": row.zone,
-            "status": row.status,
-            "checkout_url": row.checkout_url if row.status == "pending" else None,
-            "created_at": row.created_at,
-            "activated_at": row.activated_at,
-            "ended_at": row.ended_at,
-            "price": None
-            if row.amount_cents is None
-            else {"amount_cents": row.amount_cents, "currency": row.currency},
-            "next": comes_next(row),
-        }
-    )
-
-
-def comes_next(row: Subscription) -> NextView | None:
-    """What happens by itself, and when."""
-    if row.status == "active" and row.cancel_at is not None:
-        return NextView(what="end", at=row.cancel_at)
-    if row.status == "active" and row.period_end is not None:
-        return NextView(what="renewal", at=row.period_end)
-    return None
+    servers = await repository.servers(session, [row.id for row in rows])
+    return request.page(rows, lambda row: view(row, catalogue, servers.get(row.id)), lambda row: row.id)
 
 
 async def change_status(

@@ -172,3 +172,20 @@ def test_an_ordinary_mailbox_leaves_rspamd_alone() -> None:
     with_one = rendered()
     changed = {path for path in with_one if with_one[path] != without.get(path)}
     assert not any("rspamd" in path for path in changed)
+
+
+@pytest.mark.parametrize(
+    ("mail_service", "senders", "recipients", "transports"),
+    [("full", False, False, False), ("outbound_paused", True, False, True), ("read_only", True, True, True)],
+)
+def test_a_paused_host_puts_off_the_customer_s_mail_and_no_other(
+    mail_service: str, senders: bool, recipients: bool, transports: bool
+) -> None:
+    files = rendered(mail_service=mail_service)
+    folder = "/etc/sendchief/postfix"
+    tables = [files[f"{folder}/paused_{name}"] for name in ("senders", "recipients", "transports")]
+    assert [bool(table.strip()) for table in tables] == [senders, recipients, transports]
+    for table in tables:
+        assert all(line.lstrip("@").startswith("example-a.test ") for line in table.splitlines() if line)
+    others = {path: text for path, text in files.items() if "/paused_" not in path}
+    assert others == {path: text for path, text in rendered().items() if "/paused_" not in path}

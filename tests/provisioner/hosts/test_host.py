@@ -32,7 +32,7 @@ from services.provisioner.hosts.port import (
 )
 from services.provisioner.hosts.ssh_authority import SshAuthority
 from shared.clock import SystemClock
-from tests.provisioner.hosts.conftest import roots
+from tests.provisioner.hosts.conftest import roots, self_test
 from tests.provisioner.hosts.test_sign_in_broker import encode
 from tests.provisioner.hosts.world import Server, World, argon2
 
@@ -254,6 +254,66 @@ async def test_a_removed_mailbox_neither_signs_in_nor_receives(
         await asyncio.to_thread(
             send, server, trust, "alice@example-a.test", "secret-a", ["carol@example-a.test"]
         )
+
+
+# -- a payment is owed --------------------------------------------------------------------------------------------
+
+
+async def _serve(made_world: World, server: Server, mail_service: str) -> None:
+    server.desired = server.desired.model_copy(
+        update={"generation": server.desired.generation + 1, "mail_service": mail_service}
+    )
+    server.facts = await made_world.ssh.apply(server.address, server.desired)
+
+
+def refused_code(server: Server, trust: ssl.SSLContext) -> int:
+    """What alice gets for a message to bob: 0 when it is taken."""
+    try:
+        send(server, trust, "alice@example-a.test", "secret-a", ["bob@example-a.test"])
+    except smtplib.SMTPRecipientsRefused as error:
+        return next(iter(error.recipients.values()))[0]
+    except smtplib.SMTPResponseException as error:
+        return error.smtp_code
+    return 0
+
+
+def from_outside(server: Server, recipient: str) -> int:
+    """What a stranger gets for a recipient on port 25."""
+    with smtplib.SMTP(server.ipv4, 25, timeout=30) as session:
+        session.ehlo("outside.test")
+        session.docmd("MAIL FROM:<>")
+        return session.docmd(f"RCPT TO:<{recipient}>")[0]
+
+
+async def test_a_paused_host_puts_submission_off_takes_mail_and_is_as_before_after_payment(
+    made_world: World, server: Server, trust: ssl.SSLContext
+) -> None:
+    bob, reports = "bob@example-a.test", server.desired.reports.address
+    try:
+        await _serve(made_world, server, "outbound_paused")
+        assert await asyncio.to_thread(refused_code, server, trust) == 450
+        assert await asyncio.to_thread(from_outside, server, bob) == 250
+        await _serve(made_world, server, "read_only")
+        assert await asyncio.to_thread(refused_code, server, trust) == 450
+        assert await asyncio.to_thread(from_outside, server, bob) == 450
+        assert await asyncio.to_thread(from_outside, server, reports) == 250
+        assert await asyncio.to_thread(from_outside, server, "nobody@example-a.test") == 550
+        assert await asyncio.to_thread(signs_in, server, trust, bob, "secret-b")
+    finally:
+        await _serve(made_world, server, "full")
+    assert await asyncio.to_thread(refused_code, server, trust) == 0
+    assert await asyncio.to_thread(from_outside, server, bob) == 250
+
+
+async def test_the_self_test_passes_on_a_paused_host(
+    made_world: World, server: Server, tmp_path: Path
+) -> None:
+    await _serve(made_world, server, "outbound_paused")
+    try:
+        rows = await self_test(made_world, server, tmp_path)
+        assert [row for row in rows.values() if not row.ok] == []
+    finally:
+        await _serve(made_world, server, "full")
 
 
 # -- mail -------------------------------------------------------------------------------------------------------------

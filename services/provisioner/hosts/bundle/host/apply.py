@@ -19,6 +19,9 @@ DIRTY = STATE / "dirty"
 WEBMAIL_KEY = pathlib.Path("/etc/sendchief/sso/key.json")
 SELFTEST = pathlib.Path("/run/sc-selftest")
 SELFTEST_LONGEST = 1800
+MAPS = (
+    "domains", "mailboxes", "senders", "aliases", "paused_senders", "paused_recipients", "paused_transports",
+)  # fmt: skip
 _SITES = pathlib.Path("/etc/nginx/sendchief")
 
 
@@ -70,7 +73,7 @@ def build_maps() -> None:
     """Postfix reads the compiled tables; each is replaced in one transaction of its own."""
     folder = pathlib.Path("/etc/sendchief/postfix")
     stale = []
-    for source in (folder / name for name in ("domains", "mailboxes", "senders", "aliases")):
+    for source in (folder / name for name in MAPS):
         table = source.with_name(source.name + ".lmdb")
         if not table.exists() or table.stat().st_mtime_ns < source.stat().st_mtime_ns:
             stale.append(f"lmdb:{source}")
