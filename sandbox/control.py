@@ -340,6 +340,14 @@ def _billing(wiring: Wiring) -> APIRouter:
     async def pay(session_id: str) -> dict[str, Any]:
         return checkout.pay(wiring.stripe, session_id)
 
+    @router.post("/invoices/{invoice_id}/pay")
+    async def settle(invoice_id: str) -> dict[str, Any]:
+        return billing.settle(wiring.stripe, invoice_id)
+
+    @router.post("/subscriptions/{subscription_id}/give-up")
+    async def give_up(subscription_id: str) -> dict[str, Any]:
+        return billing.give_up(wiring.stripe, subscription_id)
+
     @router.post("/subscriptions/{subscription_id}/renew")
     async def renew(subscription_id: str, body: Renewal) -> dict[str, Any]:
         return billing.renew(wiring.stripe, subscription_id, paid=body.paid)

@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.stripe import forms
 from sandbox.stripe.books import Books, Document, new_id
 from sandbox.stripe.catalogue import INTERVAL_SECONDS
-from sandbox.stripe.errors import StripeError, invalid
+from sandbox.stripe.errors import StripeError, invalid, missing
 from sandbox.stripe.forms import Params
 
 Line = tuple[Document, int]  # price and quantity
@@ -229,11 +229,14 @@ def _line(invoice: str, item: Document, subscription: Document) -> Document:
 
 def update_subscription(books: Books, key: str, params: Params) -> Document:
     """POST /v1/subscriptions/{id}: metadata, description and cancellation at the period's end. Raises StripeError."""
-    forms.only(params, ("cancel_at_period_end", "metadata", "description", "cancellation_details", "expand"))
+    known = "cancel_at_period_end metadata description cancellation_details pause_collection expand"
+    forms.only(params, known.split())
     old = _open_subscription(books, key)
     new = old | {"metadata": forms.metadata(params, old["metadata"])}
     if "description" in params:
         new["description"] = forms.text(params, "description")
+    if "pause_collection" in params:
+        new["pause_collection"] = _pause(params)
     at_end = forms.boolean(params, "cancel_at_period_end")
     if at_end is not None and at_end != old["cancel_at_period_end"]:
         end = max(item["current_period_end"] for item in old["items"]["data"])
@@ -250,14 +253,37 @@ def update_subscription(books: Books, key: str, params: Params) -> Document:
     return new
 
 
+def _pause(params: Params) -> Document | None:
+    """``pause_collection``: an object, or empty to collect again."""
+    given = forms.structure(params, "pause_collection")
+    if not given:
+        return None
+    forms.only(given, ("behavior", "resumes_at"), "pause_collection")
+    behavior = forms.choice(given, "behavior", ("keep_as_draft", "mark_uncollectible", "void"))
+    if behavior is None:
+        raise missing("pause_collection[behavior]")
+    return {"behavior": behavior, "resumes_at": forms.integer(given, "resumes_at", most=2**40)}
+
+
 def cancel_subscription(books: Books, key: str, params: Params) -> Document:
     """DELETE /v1/subscriptions/{id}: ends at once. Raises StripeError."""
     forms.only(params, ("invoice_now", "prorate", "cancellation_details", "expand"))
+    return _end(books, key, _details(params, "cancellation_requested"))
+
+
+def give_up(books: Books, key: str) -> Document:
+    """The last retry of a payment has failed: the subscription ends, as the account is set up. Raises StripeError."""
+    if _open_subscription(books, key)["status"] != "past_due":
+        raise invalid("Only a subscription that is past due is given up.", "id")
+    return _end(books, key, _details({}, "payment_failed"))
+
+
+def _end(books: Books, key: str, details: Document) -> Document:
     ended = _open_subscription(books, key) | {
         "status": "canceled",
         "canceled_at": books.now(),
         "ended_at": books.now(),
-        "cancellation_details": _details(params, "cancellation_requested"),
+        "cancellation_details": details,
     }
     books.put(ended)
     books.emit("customer.subscription.deleted", ended)
@@ -271,6 +297,8 @@ def renew(books: Books, key: str, *, paid: bool) -> Document:
     for item in new["items"]["data"]:
         start = item["current_period_end"]
         item |= {"current_period_start": start, "current_period_end": period_end(start, item["price"])}
+    if new["pause_collection"] is not None:
+        return _void_period(books, old, new)
     new["status"] = "active" if paid else "past_due"
     invoice = make_invoice(books, new, reason="subscription_cycle", paid=paid)
     new["latest_invoice"] = invoice["id"]
@@ -280,6 +308,26 @@ def renew(books: Books, key: str, *, paid: bool) -> Document:
     }
     books.emit("customer.subscription.updated", new, changed)
     books.emit("invoice.paid" if paid else "invoice.payment_failed", invoice)
+    return invoice
+
+
+def _void_period(books: Books, old: Document, new: Document) -> Document:
+    """A period that falls due while collection is paused: its invoice is void, and nothing is charged."""
+    made = make_invoice(books, new, reason="subscription_cycle", paid=False)
+    transitions = made["status_transitions"] | {"voided_at": books.now()}
+    invoice = books.put(
+        made
+        | {
+            "status": "void",
+            "auto_advance": False,
+            "next_payment_attempt": None,
+            "status_transitions": transitions,
+        }
+    )
+    books.put(books.get("customer", invoice["customer"]) | {"delinquent": False})
+    books.put(new | {"latest_invoice": invoice["id"]})
+    books.emit("customer.subscription.updated", new, {"items": old["items"]})
+    books.emit("invoice.voided", invoice)
     return invoice
 
 

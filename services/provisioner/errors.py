@@ -75,6 +75,11 @@ class NothingPaid(Conflict):
     title = "Nothing has been paid in this workspace yet"
 
 
+class NotRefundable(Conflict):
+    code = "not_refundable"
+    title = "This subscription is not refunded"
+
+
 class PaymentUnavailable(Unavailable):
     code = "payment_unavailable"
     title = "The payment provider does not answer"

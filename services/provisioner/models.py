@@ -73,6 +73,8 @@ class Subscription(Base):
     announced: Mapped[str | None]
     """The step that was announced, and has not been taken yet."""
     announced_at: Mapped[datetime | None]
+    collection_held_at: Mapped[datetime | None]
+    """Since when nothing is charged, because its server cannot be made."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     activated_at: Mapped[datetime | None]
@@ -416,6 +418,30 @@ class Invoice(Base):
     hosted_url: Mapped[str | None]
     pdf_url: Mapped[str | None]
     look: Mapped[int] = mapped_column(BigInteger)
+
+
+class Refund(Base):
+    """All that was paid for a subscription is to go back, and it ends. Asked for once, carried out by the worker."""
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        CheckConstraint("state in ('requested', 'done')", name="state"),
+        Index("ix_refund_due", "next_at", postgresql_where=text("state = 'requested'")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("subscription.id"), unique=True)
+    stripe_subscription_id: Mapped[str]
+    reason: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default=text("'requested'"))
+    amount: Mapped[int | None]
+    currency: Mapped[str | None]
+    requested_by: Mapped[str]
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempts: Mapped[int] = mapped_column(server_default=ZERO)
+    done_at: Mapped[datetime | None]
 
 
 class SweepFinding(Base):

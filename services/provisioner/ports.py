@@ -294,6 +294,15 @@ class BillingPort(Protocol):
         """Ends it at once; one that has ended already is fine."""
         ...
 
+    async def hold_collection(self, subscription_id: str, *, held: bool) -> None:
+        """While held, what falls due is void: nothing is charged, and nothing of it later. An ended one is fine."""
+        ...
+
+    async def refund(self, subscription_id: str, *, key: str) -> int:
+        """Gives back all that was paid for it and not given back yet; `key` makes that happen once. The cents that
+        have gone back in all."""
+        ...
+
 
 class PricesPort(Protocol):
     """What the worker may do to make the provider sell what the plans say. Only what we made is listed."""

@@ -50,6 +50,9 @@ class WorkerSettings(ServiceSettings):
     dunning_seconds: float = 15.0
     """How often it is looked who owes something, and who has paid it."""
 
+    refunds_seconds: float = 5.0
+    """How often refunds are carried out, and collections held or resumed."""
+
     ssh_ca_key_file: Path
     """Private key (OpenSSH) of the authority whose certificates hosts accept."""
     host_key_secret: SecretStr

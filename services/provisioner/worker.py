@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from services.provisioner.billing.dunning import Dunning
+from services.provisioner.billing.holds import Holds
 from services.provisioner.billing.inbox import Inbox
+from services.provisioner.billing.refunds import Refunds
 from services.provisioner.billing.repository import CHANNEL as STRIPE_CHANNEL
 from services.provisioner.bindings import BINDINGS
 from services.provisioner.jobs import timings
@@ -34,6 +36,8 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
     inbox = Inbox(resources.database, resources.ports.billing, settings.platform_zone)
     sweeper = Sweeper(resources.database, resources.ports.cloud, settings, resources.ports.catalogue)
     dunning = Dunning(resources.database, resources.ports.catalogue, resources.ports.clock)
+    refunds = Refunds(resources.database, resources.ports.billing)
+    holds = Holds(resources.database, resources.ports.billing)
     paid = asyncio.Event()
     return [
         Background(dispatcher.run, name="reconciler"),
@@ -42,6 +46,8 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         ),
         Background(_inbox(inbox, paid), name="payments"),
         Periodic(settings.sweep_seconds, sweeper.run, name="sweeper"),
+        Periodic(settings.refunds_seconds, refunds.run, name="refunds"),
+        Periodic(settings.refunds_seconds, holds.run, name="holds"),
         Periodic(settings.dunning_seconds, dunning.run, name="dunning"),
         Periodic(settings.prices_seconds, resources.prices.run, name="prices"),
         Periodic(settings.timings_seconds, lambda: timings.collect(resources.database), name="timings"),

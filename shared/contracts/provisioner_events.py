@@ -87,7 +87,8 @@ class ServerReady(EventData):
 
 
 class ServerStalled(EventData):
-    """Subject: the server. A step of its making takes longer than it should, or cannot go on; it is still tried."""
+    """Subject: the server. A step of its making takes longer than it should, or cannot go on; it is still tried. With a
+    `stop` nobody knows for how long: the customer may wait, unbilled, or have the payment refunded."""
 
     type: ClassVar[str] = "provisioner.server.stalled.v1"
     workspace_id: str
@@ -95,6 +96,7 @@ class ServerStalled(EventData):
     hostname: str
     step: str
     title: str
+    stop: Literal["", "AddressesRefused", "OutOfStock", "QuotaExceeded"] = ""
 
 
 class ServerDegraded(EventData):
@@ -154,6 +156,17 @@ class SubscriptionEnded(EventData):
     workspace_id: str
     subscription_id: str
     plan: str
+
+
+class SubscriptionRefunded(EventData):
+    """Subject: the subscription. All that was paid for it goes back, and it has ended. `amount` in cents."""
+
+    type: ClassVar[str] = "provisioner.subscription.refunded.v1"
+    workspace_id: str
+    subscription_id: str
+    plan: str
+    amount: int
+    currency: str
 
 
 DunningStepName = Literal["outbound_paused", "read_only", "destroyed"]

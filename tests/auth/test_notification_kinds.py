@@ -54,6 +54,15 @@ FACTS: list[tuple[type[EventData], dict[str, Any], str | None]] = [
     ),
     (provisioner.PaymentFailed, _BILL, "payment_failed"),
     (provisioner.SubscriptionEnded, _BILL, "subscription_ended"),
+    *(
+        (
+            provisioner.ServerStalled,
+            {**_HOST, "step": "create_instance", "title": "Create", "stop": stop},
+            "server_stopped",
+        )
+        for stop in ("AddressesRefused", "OutOfStock", "QuotaExceeded")
+    ),
+    (provisioner.SubscriptionRefunded, {**_BILL, "amount": 2900, "currency": "eur"}, "subscription_refunded"),
     (
         provisioner.DunningAnnounced,
         {**_BILL, "hostname": "s1.mx.sendchief.test", "step": "read_only", "at": datetime.now(UTC)},

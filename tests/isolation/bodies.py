@@ -208,6 +208,7 @@ IDS_IN_BODIES: dict[str, dict[str, tuple[Factory, bool]]] = {
 
 NOT_ALONE: dict[str, str] = {
     f"POST {_W}/subscriptions": "opens a page at the payment provider, which is not in this process: 503",
+    f"POST {_W}/subscriptions/{{subscription_id}}/refund": "only for a server that cannot be made: 409",
     f"POST {_W}/billing/portal": "opens a page at the payment provider, which is not in this process: 503",
 }
 """Requests that the owner cannot carry out here, each with the reason."""

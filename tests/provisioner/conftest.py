@@ -12,7 +12,7 @@ from tests.provisioner.api import Api
 from tests.provisioner.stage import Stage
 
 TABLES = (
-    "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, invoice, "
+    "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, invoice, refund, "
     "subscription, proven_zone, stripe_event, sweep_finding, provider_gate, workspace_deletion, outbox, inbox, "
     "idempotency_key"
 )

@@ -224,6 +224,8 @@ class MemoryBilling:
         self.invoices: dict[str, PaymentInvoice] = {}
         self.subscriptions: dict[str, PaymentSubscription] = {}
         self.sessions: list[dict[str, Any]] = []
+        self.held: dict[str, bool] = {}
+        self.refunded: Counter[str] = Counter()
         self.away = 0
 
     async def create_checkout(self, **request: Any) -> CheckoutSession:
@@ -245,6 +247,13 @@ class MemoryBilling:
 
     async def subscription(self, subscription_id: str) -> PaymentSubscription:
         return self.subscriptions[subscription_id]
+
+    async def hold_collection(self, subscription_id: str, *, held: bool) -> None:
+        self.held[subscription_id] = held
+
+    async def refund(self, subscription_id: str, *, key: str) -> int:
+        self.refunded[key] += 1
+        return 2900
 
     async def end_subscription(self, subscription_id: str) -> None:
         self.ended[subscription_id] += 1

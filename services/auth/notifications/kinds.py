@@ -35,6 +35,7 @@ from shared.contracts.provisioner_events import (
     ServerStalled,
     SubscriptionActivated,
     SubscriptionEnded,
+    SubscriptionRefunded,
     SubscriptionRestored,
 )
 from shared.contracts.reputation_events import AddressCleared, AddressListed
@@ -134,7 +135,23 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(
         "server_stalled", "servers", "A server takes longer than it should",
         service_mails.server_stalled, to=IN_CHARGE,
-        on=(Fact(ServerStalled, "server_id", when=lambda data: data["step"] not in CERTIFICATES),),
+        on=(
+            Fact(
+                ServerStalled,
+                "server_id",
+                when=lambda data: data["step"] not in CERTIFICATES and not data["stop"],
+            ),
+        ),
+    ),
+    Kind(
+        "server_stopped", "account", "A server cannot be made for now: wait, or have the payment refunded",
+        service_mails.server_stopped, to=("owner",),
+        on=(Fact(ServerStalled, "server_id", when=lambda data: bool(data["stop"])),),
+    ),
+    Kind(
+        "subscription_refunded", "account", "A payment was refunded",
+        service_mails.subscription_refunded, to=("owner",),
+        on=(Fact(SubscriptionRefunded, "subscription_id"),),
     ),
     Kind(
         "server_degraded", "servers", "Something on a server does not hold any more",

@@ -67,6 +67,37 @@ def subscription_ended(about: About) -> Letter:
     )
 
 
+_STOPS = {
+    "AddressesRefused": "every address that the data centre offered for it is on a blacklist",
+    "OutOfStock": "the data centre has none of this size left",
+    "QuotaExceeded": "we have reached our own limit at the data centre",
+}
+
+
+def server_stopped(about: About) -> Letter:
+    hostname = about.data["hostname"]
+    return Letter(
+        f"{hostname} cannot be made for now",
+        (
+            f"The server {hostname} of the workspace {about.workspace} cannot be made for now: "
+            f"{_STOPS[about.data['stop']]}. It was stopped before anything ran, and nothing is charged while you wait.",
+            "You choose. Wait, which needs nothing: we go on trying and write when the server is ready. Or have the "
+            "payment refunded, on the subscription's page: all of it goes back and the subscription ends.",
+        ),
+    )
+
+
+def subscription_refunded(about: About) -> Letter:
+    amount = f"{about.data['amount'] / 100:.2f} {about.data['currency'].upper()}"
+    return Letter(
+        "Your payment goes back",
+        (
+            f"{amount}, all that was paid for the plan {about.data['plan']} of the workspace {about.workspace}, goes "
+            "back to where it came from; your bank may take some days. Nothing more is charged.",
+        ),
+    )
+
+
 _STEPS = {
     "outbound_paused": "its mailboxes can send no mail; receiving and reading go on",
     "read_only": "it takes no mail either; what is there can still be read and exported",

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 
-from services.provisioner.billing import invoices, service
+from services.provisioner.billing import invoices, refunds, service
 from services.provisioner.billing.schemas import InvoiceView, PortalView, WebhookTaken
+from services.provisioner.subscriptions.schemas import RefundView
 from services.provisioner.wiring import Wired
-from shared.ids import WorkspaceId
-from shared.web import DatabaseDep, Page, PageDep, SessionDep, public, requires
+from shared.ids import SubscriptionId, WorkspaceId
+from shared.web import (
+    DatabaseDep,
+    IdempotencyDep,
+    IdentityDep,
+    Page,
+    PageDep,
+    SessionDep,
+    public,
+    requires,
+)
 from shared.web.signed_body import SIGNED_JSON, read_bounded
 
 router = APIRouter(tags=["Billing"])
@@ -43,3 +53,22 @@ async def list_invoices(workspace_id: WorkspaceId, session: SessionDep, page: Pa
 async def portal(workspace_id: WorkspaceId, database: DatabaseDep, wired: Wired) -> PortalView:
     """Opens the payment provider's page: means of payment, invoices, cancellation. Each call makes a new address."""
     return await service.open_portal(database, workspace_id, wired.checkout)
+
+
+@router.post(
+    "/v1/workspaces/{workspace_id}/subscriptions/{subscription_id}/refund",
+    status_code=202,
+    response_model=RefundView,
+    dependencies=[requires("billing.write")],
+)
+async def refund(
+    workspace_id: WorkspaceId,
+    subscription_id: SubscriptionId,
+    identity: IdentityDep,
+    session: SessionDep,
+    idempotency: IdempotencyDep,
+) -> Response:
+    """For a server that cannot be made: all that was paid goes back, the subscription ends. Not once it was Ready."""
+    return await idempotency.run(
+        status_code=202, call=lambda: refunds.ask(session, identity, subscription_id)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.billing import repository
+from services.provisioner.billing import refunds, repository
 from services.provisioner.models import Subscription
 from services.provisioner.ports import PaymentSubscription
 from services.provisioner.servers import service as servers
@@ -43,7 +43,8 @@ async def take_in(
         if not paid:
             return "not_paid"
         if row.status != "pending" or seen.standing() == "ended":
-            _log.error("paid after its end: to be refunded", subscription_id=row.id, status=row.status)
+            _log.error("paid after its end: goes back", subscription_id=row.id, status=row.status)
+            await refunds.request(session, row, seen.id, reason="PaidAfterEnd", requested_by="provisioner")
             return "refund_due"
         return await _activate(session, row, seen, platform_zone)
     return await _follow(session, row, seen)

@@ -124,6 +124,42 @@ class StripeBilling:
         except stripe.StripeError as error:
             raise _failed(error) from error
 
+    async def hold_collection(self, subscription_id: str, *, held: bool) -> None:
+        request: Any = {"pause_collection": {"behavior": "void"} if held else ""}
+        try:
+            await self._api.v1.subscriptions.update_async(subscription_id, request)
+        except stripe.StripeError as error:
+            if error.code != "resource_missing":
+                raise _failed(error) from error
+
+    async def refund(self, subscription_id: str, *, key: str) -> int:
+        with asking():
+            query: Any = {"subscription": subscription_id, "status": "paid", "limit": 100}
+            invoices = await self._api.v1.invoices.list_async(query)
+            paid = [invoice.id async for invoice in invoices.auto_paging_iter()]
+        return sum([await self._refund_invoice(str(invoice_id), key) for invoice_id in paid])
+
+    async def _refund_invoice(self, invoice_id: str, key: str) -> int:
+        with asking():
+            payments = await self._api.v1.invoice_payments.list_async({"invoice": invoice_id, "limit": 100})
+            bodies = [each.to_dict() async for each in payments.auto_paging_iter()]
+        intents = [body["payment"].get("payment_intent") for body in bodies if body["status"] == "paid"]
+        return sum([await self._refund_payment(intent, key) for intent in map(_id, intents) if intent])
+
+    async def _refund_payment(self, intent: str, key: str) -> int:
+        with asking():
+            try:
+                await self._api.v1.refunds.create_async(
+                    {"payment_intent": intent, "reason": "requested_by_customer"},
+                    {"idempotency_key": f"{key}:{intent}"},
+                )
+            except stripe.InvalidRequestError as error:
+                if error.code != "charge_already_refunded":
+                    raise
+            refunds = await self._api.v1.refunds.list_async({"payment_intent": intent, "limit": 100})
+            bodies = [each.to_dict() async for each in refunds.auto_paging_iter()]
+            return sum(body["amount"] for body in bodies if body["status"] not in ("failed", "canceled"))
+
 
 def _invoice(body: dict[str, Any]) -> PaymentInvoice:
     details = (body.get("parent") or {}).get("subscription_details") or {}

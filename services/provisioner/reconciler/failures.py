@@ -22,7 +22,7 @@ from services.provisioner.ports import (
     PaymentError,
     VaultUnavailable,
 )
-from services.provisioner.reconciler.outcomes import Fatal, Outcome, Retry
+from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND, Fatal, Outcome, Retry
 
 HOUR = 3600.0
 
@@ -56,13 +56,13 @@ def _cloud(error: CloudError) -> Outcome:
             return Fatal(
                 "OutOfStock",
                 "The data centre has no server of this size left at the moment. We try again by ourselves.",
-                "Wait, or cancel.",
+                WAIT_OR_REFUND,
             )
         case CloudQuota():
             return Fatal(
                 "QuotaExceeded",
                 "We have reached our own limit at the data centre. We try again by ourselves.",
-                "Wait; our operators have to raise the quota.",
+                WAIT_OR_REFUND,
             )
         case CloudDenied():
             return Fatal("CloudDenied", "The data centre refuses our account. Our operators have to look.")

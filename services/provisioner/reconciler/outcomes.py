@@ -47,4 +47,11 @@ class Fatal:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
+STOPS = frozenset({"AddressesRefused", "OutOfStock", "QuotaExceeded"})
+"""Reasons of a Fatal that nobody knows the end of. Before the server was ever Ready the customer may wait, unbilled, or
+have the payment refunded."""
+WAIT_OR_REFUND = (
+    "Wait, and nothing is charged meanwhile; or have the payment refunded, which ends the subscription."
+)
+
 Outcome = Done | Wait | Retry | Fatal

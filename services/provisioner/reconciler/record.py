@@ -8,7 +8,7 @@ from typing import Any
 
 from services.provisioner.models import Condition
 from services.provisioner.reconciler.backoff import Backoff
-from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Retry, Wait
+from services.provisioner.reconciler.outcomes import STOPS, Done, Fatal, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Write
 from services.provisioner.steps.base import Step
 from shared.contracts.provisioner_events import ServerDegraded, ServerRecovered, ServerStalled
@@ -118,11 +118,13 @@ class Recorder:
     async def _stall(self, write: Write, step: Step, reason: str, message: str) -> bool:
         """True when the server was not stalled by this step before."""
         condition = await self._condition(write, STALLED)
+        stop = reason if reason in STOPS and not write.server.ever_ready else ""
         news = condition.status != "true" or condition.evidence.get("step") != step.name
+        news = news or (stop != "" and condition.reason != reason)
         _turn(condition, write, "true", reason, f"{step.title}: {message}")
         condition.evidence = {"step": step.name}
         if news and write.server.desired == "present":
-            await write.emit(ServerStalled(**_trouble(write, step)))
+            await write.emit(ServerStalled.model_validate({**_trouble(write, step), "stop": stop}))
         return news
 
     async def _not_ready(self, write: Write, step: Step, cause: Condition) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from services.provisioner.models import Address, CloudResource
 from services.provisioner.ports import CloudIp
 from services.provisioner.reconciler.creation import Recipe, make
-from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome
+from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND, Done, Fatal, Outcome
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from shared.bus import outbox
@@ -51,7 +51,7 @@ class ReserveAddresses(Step):
                 "AddressesRefused",
                 f"{len(refused)} addresses in a row were on blacklists. We have stopped here, before a server "
                 "was started.",
-                "Cancel, or choose another zone; our operators have been told.",
+                WAIT_OR_REFUND,
                 after=HOUR,
                 evidence={"refused": [refusal(row) for row in refused]},
             )

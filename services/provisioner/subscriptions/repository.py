@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import Price, Server, Subscription, WorkspaceDeletion
+from services.provisioner.models import Condition, Price, Refund, Server, Subscription, WorkspaceDeletion
+from services.provisioner.reconciler.outcomes import STOPS
 
 
 def _opened() -> ColumnElement[bool]:
@@ -43,6 +44,26 @@ async def page(
 async def servers(session: AsyncSession, subscription_ids: Sequence[str]) -> dict[str, Server]:
     """subscription → its server, also one that is gone"""
     rows = await session.scalars(select(Server).where(Server.subscription_id.in_(subscription_ids)))
+    return {row.subscription_id: row for row in rows}
+
+
+async def stops(session: AsyncSession, server_ids: Sequence[str]) -> dict[str, Condition]:
+    """server → why it cannot be made, for those that are stopped"""
+    rows = await session.scalars(
+        select(Condition)
+        .join(Server, Server.id == Condition.server_id)
+        .where(Condition.server_id.in_(server_ids), Server.ever_ready.is_(False), Server.desired == "present")
+        .where(Condition.status == "false", Condition.reason.in_(STOPS))
+    )
+    return {row.server_id: row for row in rows}
+
+
+async def refund(session: AsyncSession, subscription_id: str) -> Refund | None:
+    return await session.scalar(select(Refund).where(Refund.subscription_id == subscription_id))
+
+
+async def refunds(session: AsyncSession, subscription_ids: Sequence[str]) -> dict[str, Refund]:
+    rows = await session.scalars(select(Refund).where(Refund.subscription_id.in_(subscription_ids)))
     return {row.subscription_id: row for row in rows}
 
 

@@ -53,6 +53,26 @@ class ReceiptView(BaseModel):
     destroyed_at: datetime
 
 
+class StopView(BaseModel):
+    """The server cannot be made for now. Nothing is charged meanwhile: wait, which needs nothing, or
+    `POST …/subscriptions/{id}/refund`."""
+
+    reason: Literal["AddressesRefused", "OutOfStock", "QuotaExceeded"]
+    message: str
+    since: datetime
+    choices: list[Literal["wait", "refund"]] = ["wait", "refund"]
+
+
+class RefundView(BaseModel):
+    """All that was paid goes back. `amount` in cents, once it is done."""
+
+    state: Literal["requested", "done"]
+    amount: int | None
+    currency: str | None
+    requested_at: datetime
+    done_at: datetime | None
+
+
 class SubscriptionView(BaseModel):
     """`checkout_url` is where to pay, while the status is pending."""
 
@@ -67,4 +87,6 @@ class SubscriptionView(BaseModel):
     price: PriceView | None
     next: NextView | None
     dunning: DunningView | None
+    stop: StopView | None
+    refund: RefundView | None
     receipt: ReceiptView | None

@@ -6,6 +6,7 @@ that broke off in between goes on under the same Idempotency-Key; Stripe knows t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from services.provisioner.plans import Catalogue
 from services.provisioner.ports import CheckoutPort, CheckoutSession, PaymentError
 from services.provisioner.subscriptions import repository
 from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
-from services.provisioner.subscriptions.views import view
+from services.provisioner.subscriptions.views import Around, view
 from shared import audit
 from shared.bus import outbox
 from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
@@ -111,7 +112,7 @@ class Buying:
                 target=row.id,
                 data={"plan": row.plan, "zone": row.zone},
             )
-        return view(row, self.catalogue, None)
+        return view(row, self.catalogue, Around())
 
 
 async def get(session: AsyncSession, subscription_id: str, catalogue: Catalogue) -> SubscriptionView:
@@ -119,16 +120,27 @@ async def get(session: AsyncSession, subscription_id: str, catalogue: Catalogue)
     row = await repository.get(session, subscription_id)
     if row is None:
         raise NotFound
-    servers = await repository.servers(session, [row.id])
-    return view(row, catalogue, servers.get(row.id))
+    return view(row, catalogue, (await _around(session, [row.id]))[row.id])
 
 
 async def page(
     session: AsyncSession, workspace_id: str, request: PageRequest, catalogue: Catalogue
 ) -> Page[SubscriptionView]:
     rows = await repository.page(session, workspace_id, request.after_id, request.limit + 1)
-    servers = await repository.servers(session, [row.id for row in rows])
-    return request.page(rows, lambda row: view(row, catalogue, servers.get(row.id)), lambda row: row.id)
+    around = await _around(session, [row.id for row in rows])
+    return request.page(rows, lambda row: view(row, catalogue, around[row.id]), lambda row: row.id)
+
+
+async def _around(session: AsyncSession, ids: Sequence[str]) -> dict[str, Around]:
+    """subscription → what belongs to it"""
+    servers = await repository.servers(session, ids)
+    stops = await repository.stops(session, [server.id for server in servers.values()])
+    refunds = await repository.refunds(session, ids)
+    found = {}
+    for one in ids:
+        server = servers.get(one)
+        found[one] = Around(server, stops.get(server.id) if server else None, refunds.get(one))
+    return found
 
 
 async def change_status(

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.provisioner.models import Server, Subscription
+from services.provisioner.models import Condition, Refund, Server, Subscription
 from services.provisioner.plans import Catalogue, DunningStep
 from services.provisioner.subscriptions.schemas import (
     DunningView,
     NextView,
     ReceiptView,
+    RefundView,
+    StopView,
     SubscriptionView,
 )
 
 
-def view(row: Subscription, catalogue: Catalogue, server: Server | None) -> SubscriptionView:
-    """`server` is the subscription's own, also when it is gone."""
+@dataclass(frozen=True)
+class Around:
+    """What belongs to a subscription: its server, also when it is gone; why that cannot be made; what goes back."""
+
+    server: Server | None = None
+    stop: Condition | None = None
+    refund: Refund | None = None
+
+
+def view(row: Subscription, catalogue: Catalogue, around: Around) -> SubscriptionView:
+    server = around.server
     return SubscriptionView.model_validate(
         {
             "id": row.id,
@@ -35,9 +47,23 @@ def view(row: Subscription, catalogue: Catalogue, server: Server | None) -> Subs
             else DunningView.model_validate(
                 {"step": row.dunning, "since": row.dunning_at, "announced": row.announced}
             ),
+            "stop": None
+            if around.stop is None
+            else StopView.model_validate(
+                {
+                    "reason": around.stop.reason,
+                    "message": around.stop.message,
+                    "since": around.stop.last_transition_at,
+                }
+            ),
+            "refund": None if around.refund is None else refund_view(around.refund),
             "receipt": _receipt(server),
         }
     )
+
+
+def refund_view(row: Refund) -> RefundView:
+    return RefundView.model_validate(row, from_attributes=True)
 
 
 def _next(row: Subscription, catalogue: Catalogue, server: Server | None) -> NextView | None:

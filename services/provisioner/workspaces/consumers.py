@@ -15,6 +15,7 @@ from services.provisioner.models import (
     Mailbox,
     MailboxVerifier,
     ProvenZone,
+    Refund,
     Server,
     StepLog,
     Subscription,
@@ -29,8 +30,8 @@ from shared.contracts.auth_events import WorkspaceDeleted, WorkspaceDeletionRequ
 
 # Children before what they refer to.
 ROWS = (
-    MailboxVerifier, Mailbox, Domain, Job, StepLog, Condition, Address, CloudResource, Server, Invoice, Subscription,
-    ProvenZone,
+    MailboxVerifier, Mailbox, Domain, Job, StepLog, Condition, Address, CloudResource, Server, Invoice, Refund,
+    Subscription, ProvenZone,
 )  # fmt: skip
 
 

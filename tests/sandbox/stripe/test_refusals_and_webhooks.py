@@ -50,6 +50,9 @@ MISSING, UNKNOWN, NO_SUCH = "parameter_missing", "parameter_unknown", "resource_
         ("/v1/prices/price_none", {"active": "false"}, 404, NO_SUCH, "id"),
         ("/v1/prices/price_none", {"unit_amount": "1"}, 400, UNKNOWN, "unit_amount"),
         ("/v1/subscriptions/sub_none", {"metadata[a]": "b"}, 404, NO_SUCH, "id"),
+        ("/v1/subscriptions/sub_none", {"pause_collection[behavior]": "void"}, 404, NO_SUCH, "id"),
+        ("/v1/refunds", {}, 400, MISSING, "payment_intent"),
+        ("/v1/refunds", {"payment_intent": "pi_none"}, 400, NO_SUCH, "payment_intent"),
         ("/v1/billing_portal/sessions", {"customer": "cus_none"}, 400, NO_SUCH, "customer"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import stripe
 
+from sandbox.stripe.billing import renew
 from tests.sandbox.stripe.conftest import RESTRICTED, Account, open_session
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -170,3 +171,37 @@ async def test_a_price_is_found_by_its_lookup_key(account: Account) -> None:
     assert found.data[0].product.name == "Small"
     with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
         await client.v1.prices.create_async(params)
+
+
+async def test_collection_is_paused_by_void_and_resumed_by_an_empty_value(account: Account) -> None:
+    client = account.sdk()
+    session = await open_session(account)
+    async with account.http() as browser:
+        await browser.post(session.url)
+    key = str((await client.v1.checkout.sessions.retrieve_async(session.id)).subscription)
+    paused = await client.v1.subscriptions.update_async(key, {"pause_collection": {"behavior": "void"}})
+    assert paused.pause_collection.behavior == "void"
+    with pytest.raises(stripe.InvalidRequestError):
+        await client.v1.subscriptions.update_async(key, {"pause_collection": {"behavior": "forget"}})  # type: ignore[typeddict-item]
+    resumed = await client.v1.subscriptions.update_async(key, {"pause_collection": ""})
+    assert resumed.pause_collection is None
+
+
+async def test_an_owed_invoice_has_a_page_where_it_is_paid_and_is_listed_by_subscription(
+    account: Account,
+) -> None:
+    client = account.sdk()
+    session = await open_session(account)
+    async with account.http() as browser:
+        await browser.post(session.url)
+        key = str((await client.v1.checkout.sessions.retrieve_async(session.id)).subscription)
+        owed = renew(account.books, key, paid=False)
+        assert (await client.v1.subscriptions.retrieve_async(key)).status == "past_due"
+        assert "Pay" in (await browser.get(owed["hosted_invoice_url"])).text
+        assert (await browser.post(owed["hosted_invoice_url"])).status_code == 303
+        assert (await browser.post(owed["hosted_invoice_url"])).status_code == 400
+    assert (await client.v1.subscriptions.retrieve_async(key)).status == "active"
+    paid = await client.v1.invoices.list_async({"subscription": key, "status": "paid"})
+    assert len(paid.data) == 2
+    payments = await client.v1.invoice_payments.list_async({"invoice": owed["id"]})
+    assert [payment.status for payment in payments.data] == ["paid"]
