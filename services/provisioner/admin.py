@@ -4,6 +4,8 @@ servers            every server: state, step, age
 stuck              those that do not get on, and why
 unknown            creates whose outcome is not known
 sweep [--dry-run]  look for things that belong to nobody; without --dry-run as the setting says
+compare            hold Stripe against the servers now, and list in what they differ
+findings           in what they differed last, and when that was looked at
 prices sync [--dry-run]  make products and prices at Stripe what the plans say; prints what was, or would be, done
 recheck SERVER     look at everything again now: certificates, self-test, drift
 """
@@ -22,7 +24,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.drift import look_again
-from services.provisioner.models import CloudResource, Condition, Server
+from services.provisioner.models import BillingComparison, BillingFinding, CloudResource, Condition, Server
 from services.provisioner.settings import WorkerSettings
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import worker_resources
@@ -133,10 +135,53 @@ async def prices(settings: WorkerSettings, database: Database, dry_run: bool) ->
     return [{"what": one.what, "subject": one.subject, "detail": one.detail} for one in found]
 
 
+async def findings(session: AsyncSession) -> list[Row]:
+    """The last comparison that was finished first, then what is open."""
+    last = await session.scalar(
+        select(BillingComparison)
+        .where(BillingComparison.finished_at.is_not(None))
+        .order_by(BillingComparison.started_at.desc())
+        .limit(1)
+    )
+    looked: Row = {
+        "compared_at": last.finished_at if last else None,
+        "compared": last.compared if last else 0,
+    }
+    query = (
+        select(BillingFinding)
+        .where(BillingFinding.cleared_at.is_(None))
+        .order_by(BillingFinding.kind, BillingFinding.subject)
+    )
+    return [
+        looked,
+        *(
+            {
+                "kind": row.kind,
+                "subject": row.subject,
+                "workspace_id": row.workspace_id,
+                "details": row.details,
+                "first_seen_at": row.first_seen_at,
+                "last_seen_at": row.last_seen_at,
+            }
+            for row in await session.scalars(query)
+        ),
+    ]
+
+
+async def compare(settings: WorkerSettings, database: Database) -> list[Row]:
+    resources = worker_resources(settings, database)
+    try:
+        found = await resources.comparison.run()
+    finally:
+        await resources.aclose()
+    return [{"kind": one.kind, "subject": one.subject, "details": one.details} for one in found]
+
+
 QUERIES: dict[str, Callable[[AsyncSession], Awaitable[list[Row]]]] = {
     "servers": servers,
     "stuck": stuck,
     "unknown": unknown,
+    "findings": findings,
 }
 
 
@@ -147,6 +192,8 @@ async def run(arguments: argparse.Namespace) -> list[Row]:
     try:
         if arguments.command == "sweep":
             return await sweep(settings, database, arguments.dry_run)
+        if arguments.command == "compare":
+            return await compare(settings, database)
         if arguments.command == "prices":
             return await prices(settings, database, arguments.dry_run)
         async with database.transaction() as session:
@@ -167,6 +214,7 @@ def parser() -> argparse.ArgumentParser:
     for name in QUERIES:
         commands.add_parser(name)
     commands.add_parser("sweep").add_argument("--dry-run", action="store_true")
+    commands.add_parser("compare")
     selling = commands.add_parser("prices").add_subparsers(dest="action", required=True)
     selling.add_parser("sync").add_argument("--dry-run", action="store_true")
     commands.add_parser("recheck").add_argument("server")

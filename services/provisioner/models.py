@@ -444,6 +444,32 @@ class Refund(Base):
     done_at: Mapped[datetime | None]
 
 
+class BillingFinding(Base):
+    """Something in which Stripe and our servers differ. `subject` is our subscription's id, or Stripe's."""
+
+    __tablename__ = "billing_finding"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]]
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    cleared_at: Mapped[datetime | None]
+
+
+class BillingComparison(Base):
+    """One comparison of Stripe with the servers; without `finished_at` it broke off, or is at work."""
+
+    __tablename__ = "billing_comparison"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    compared: Mapped[int | None]
+    findings: Mapped[int | None]
+
+
 class SweepFinding(Base):
     """A thing at the cloud that carries our tag and belongs to nobody."""
 

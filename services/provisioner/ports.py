@@ -234,6 +234,7 @@ class PaymentSubscription(BaseModel):
     status: str
     customer_id: str | None
     metadata: dict[str, str]
+    created_at: datetime | None = None
     latest_invoice_id: str | None = None
     latest_invoice_status: str | None = None
     amount_cents: int | None = None
@@ -290,6 +291,10 @@ class BillingPort(Protocol):
 
     async def invoice(self, invoice_id: str) -> PaymentInvoice: ...
     async def subscription(self, subscription_id: str) -> PaymentSubscription: ...
+    async def subscriptions(self) -> Sequence[PaymentSubscription]:
+        """All that the account has, ended ones too."""
+        ...
+
     async def end_subscription(self, subscription_id: str) -> None:
         """Ends it at once; one that has ended already is fine."""
         ...

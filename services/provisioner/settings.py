@@ -47,6 +47,8 @@ class WorkerSettings(ServiceSettings):
     prices_seconds: float = 300.0
     """How often products and prices at Stripe are held against the plans."""
 
+    compare_seconds: float = 600.0
+    """How often it is looked whether the night's comparison with Stripe is still to be made."""
     dunning_seconds: float = 15.0
     """How often it is looked who owes something, and who has paid it."""
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from pydantic import SecretStr
 
+from services.provisioner.billing.comparison import Comparison
 from services.provisioner.billing.prices import Prices
 from services.provisioner.hosts.driver import SshHost
 from services.provisioner.hosts.ssh_authority import SshAuthority
@@ -69,6 +70,7 @@ class WorkerResources:
     ports: Ports
     engine: Engine
     prices: Prices
+    comparison: Comparison
     scaleway: AsyncClient
     vault: InternalClient
 
@@ -109,7 +111,16 @@ def worker_resources(settings: WorkerSettings, database: Database) -> WorkerReso
         user_ca_public_key=authority.public_key,
     )
     prices = Prices(database, ports.catalogue, StripePrices(stripe))
-    return WorkerResources(settings, database, ports, build_engine(database, ports), prices, scaleway, vault)
+    return WorkerResources(
+        settings=settings,
+        database=database,
+        ports=ports,
+        engine=build_engine(database, ports),
+        prices=prices,
+        comparison=Comparison(database, ports.billing, clock),
+        scaleway=scaleway,
+        vault=vault,
+    )
 
 
 def gate_of(database: Database, settings: WorkerSettings) -> Gate:

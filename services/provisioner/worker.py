@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import asyncpg
 
@@ -19,6 +20,7 @@ from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.reconciler.lease import CHANNEL
 from services.provisioner.reconciler.plan import ABSENT, PRESENT, check
 from services.provisioner.settings import WorkerSettings
+from services.provisioner.subscriptions.service import forget_intents
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import WorkerResources, worker_resources
 from shared.bus.relay import asyncpg_arguments
@@ -49,6 +51,8 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         Periodic(settings.refunds_seconds, refunds.run, name="refunds"),
         Periodic(settings.refunds_seconds, holds.run, name="holds"),
         Periodic(settings.dunning_seconds, dunning.run, name="dunning"),
+        Periodic(3600.0, partial(forget_intents, resources.database), name="intents"),
+        Periodic(settings.compare_seconds, resources.comparison.run_if_due, name="comparison"),
         Periodic(settings.prices_seconds, resources.prices.run, name="prices"),
         Periodic(settings.timings_seconds, lambda: timings.collect(resources.database), name="timings"),
     ]

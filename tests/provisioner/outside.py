@@ -222,7 +222,7 @@ class MemoryBilling:
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
         self.invoices: dict[str, PaymentInvoice] = {}
-        self.subscriptions: dict[str, PaymentSubscription] = {}
+        self.agreements: dict[str, PaymentSubscription] = {}
         self.sessions: list[dict[str, Any]] = []
         self.held: dict[str, bool] = {}
         self.refunded: Counter[str] = Counter()
@@ -246,7 +246,10 @@ class MemoryBilling:
         return self.invoices[invoice_id]
 
     async def subscription(self, subscription_id: str) -> PaymentSubscription:
-        return self.subscriptions[subscription_id]
+        return self.agreements[subscription_id]
+
+    async def subscriptions(self) -> list[PaymentSubscription]:
+        return list(self.agreements.values())
 
     async def hold_collection(self, subscription_id: str, *, held: bool) -> None:
         self.held[subscription_id] = held

@@ -7,7 +7,7 @@ subscription under `parent.subscription_details`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +112,12 @@ class StripeBilling:
             )
             return _subscription(found.to_dict())
 
+    async def subscriptions(self) -> Sequence[PaymentSubscription]:
+        query: Any = {"status": "all", "limit": 100, "expand": ["data.latest_invoice"]}
+        with asking():
+            listed = await self._api.v1.subscriptions.list_async(query)
+            return [_subscription(each.to_dict()) async for each in listed.auto_paging_iter()]
+
     async def end_subscription(self, subscription_id: str) -> None:
         try:
             await self._api.v1.subscriptions.cancel_async(subscription_id)
@@ -187,6 +193,7 @@ def _subscription(body: dict[str, Any]) -> PaymentSubscription:
         status=str(body["status"]),
         customer_id=_id(body.get("customer")),
         metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
+        created_at=_moment(body.get("created")),
         latest_invoice_id=_id(latest),
         latest_invoice_status=latest.get("status") if isinstance(latest, dict) else None,
         amount_cents=sum((price.get("unit_amount") or 0) * count for price, count in prices)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.models import Condition, Price, Refund, Server, Subscription, WorkspaceDeletion
 from services.provisioner.reconciler.outcomes import STOPS
+
+INTENT_LIFE = timedelta(days=2)
 
 
 def _opened() -> ColumnElement[bool]:
@@ -45,6 +48,20 @@ async def servers(session: AsyncSession, subscription_ids: Sequence[str]) -> dic
     """subscription → its server, also one that is gone"""
     rows = await session.scalars(select(Server).where(Server.subscription_id.in_(subscription_ids)))
     return {row.subscription_id: row for row in rows}
+
+
+async def forget_intents(session: AsyncSession) -> int:
+    """Purchases that broke off for good: a payment page that may be there has expired, and so has the caller's key."""
+    gone = await session.scalars(
+        delete(Subscription)
+        .where(Subscription.status.in_(("pending", "refused")), Subscription.checkout_session_id.is_(None))
+        .where(
+            Subscription.created_at < func.now() - INTENT_LIFE, Subscription.stripe_subscription_id.is_(None)
+        )
+        .returning(Subscription.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(gone.all())
 
 
 async def stops(session: AsyncSession, server_ids: Sequence[str]) -> dict[str, Condition]:

@@ -23,6 +23,7 @@ from services.provisioner.subscriptions.views import Around, view
 from shared import audit
 from shared.bus import outbox
 from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
+from shared.db.database import Database
 from shared.errors import NotFound
 from shared.identity import Identity
 from shared.ids import new_id
@@ -113,6 +114,11 @@ class Buying:
                 data={"plan": row.plan, "zone": row.zone},
             )
         return view(row, self.catalogue, Around())
+
+
+async def forget_intents(database: Database) -> int:
+    async with database.transaction() as session:
+        return await repository.forget_intents(session)
 
 
 async def get(session: AsyncSession, subscription_id: str, catalogue: Catalogue) -> SubscriptionView:

@@ -31,7 +31,7 @@ def paid(api: Api, subscription_id: str, *, number: int = 1, status: str = "paid
     billing.invoices[f"in_{number}"] = PaymentInvoice(
         id=f"in_{number}", status=status, stripe_subscription_id=stripe_id
     )
-    billing.subscriptions[stripe_id] = PaymentSubscription(
+    billing.agreements[stripe_id] = PaymentSubscription(
         id=stripe_id,
         status="active",
         customer_id="cus_1",
@@ -123,8 +123,8 @@ async def test_an_event_about_an_unpaid_invoice_grants_nothing(api: Api) -> None
 
 async def test_a_payment_for_another_workspace_s_subscription_grants_nothing(api: Api) -> None:
     event = paid(api, await bought(api))
-    known = api.stage.outside.billing.subscriptions["sub_stripe1"]
-    api.stage.outside.billing.subscriptions["sub_stripe1"] = known.model_copy(
+    known = api.stage.outside.billing.agreements["sub_stripe1"]
+    api.stage.outside.billing.agreements["sub_stripe1"] = known.model_copy(
         update={"metadata": {**known.metadata, "workspace_id": new_id("ws")}}
     )
     await api.webhook(event)
@@ -188,8 +188,8 @@ async def test_a_subscription_that_stripe_ended_is_shown_as_ended(api: Api) -> N
     subscription_id = await bought(api)
     await api.webhook(paid(api, subscription_id))
     await drain(api)
-    known = api.stage.outside.billing.subscriptions["sub_stripe1"]
-    api.stage.outside.billing.subscriptions["sub_stripe1"] = known.model_copy(update={"status": "canceled"})
+    known = api.stage.outside.billing.agreements["sub_stripe1"]
+    api.stage.outside.billing.agreements["sub_stripe1"] = known.model_copy(update={"status": "canceled"})
     await api.webhook(
         {"id": "evt_end", "type": "customer.subscription.deleted", "data": {"object": {"id": "sub_stripe1"}}}
     )
@@ -203,8 +203,8 @@ async def test_a_payment_that_fails_is_told_once(api: Api) -> None:
     subscription_id = await bought(api)
     await api.webhook(paid(api, subscription_id))
     await drain(api)
-    known = api.stage.outside.billing.subscriptions["sub_stripe1"]
-    api.stage.outside.billing.subscriptions["sub_stripe1"] = known.model_copy(update={"status": "past_due"})
+    known = api.stage.outside.billing.agreements["sub_stripe1"]
+    api.stage.outside.billing.agreements["sub_stripe1"] = known.model_copy(update={"status": "past_due"})
     for number in range(2):
         data = {"object": {"id": "sub_stripe1"}}
         await api.webhook({"id": f"evt_due{number}", "type": "customer.subscription.updated", "data": data})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
 
 from services.provisioner.models import Subscription
 from services.provisioner.ports import CheckoutSession, PaymentError
+from services.provisioner.subscriptions import service
 from shared.contracts.auth_events import WorkspaceDeletionRequested
 from shared.db.kit_tables import idempotency_key
 from shared.ids import new_id
@@ -146,3 +148,15 @@ async def test_another_workspace_with_the_same_key_cannot_take_up_a_purchase(api
     reply = await api.post(f"/v1/workspaces/{other}/subscriptions", BODY, key="k", workspace_id=other)
     assert reply.status_code == 201
     assert await rows(api) == 2
+
+
+async def test_a_purchase_that_broke_off_for_good_is_forgotten_and_no_other(api: Api) -> None:
+    api.stage.outside.billing.away = 1
+    await buy(api, "broken")
+    kept = (await buy(api, "whole")).json()["id"]
+    assert await service.forget_intents(api.stage.database) == 0
+    async with api.stage.database.transaction() as session:
+        old = func.now() - timedelta(days=3)
+        await session.execute(update(Subscription).values(created_at=old))
+    assert await service.forget_intents(api.stage.database) == 1
+    assert [row["id"] for row in (await api.get(f"{api.path}/subscriptions")).json()["items"]] == [kept]
