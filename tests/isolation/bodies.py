@@ -72,7 +72,7 @@ async def _provider_token(world: World, one: Customer, made: Made | None) -> Any
 
 
 async def _subscribe(world: World, one: Customer, made: Made | None) -> Any:
-    return {"plan": factories._plan(), "zone": "fr-par-1"}
+    return {"plan": await factories.priced_plan(world), "zone": "fr-par-1"}
 
 
 async def _customer(world: World, one: Customer, made: Made | None) -> Any:

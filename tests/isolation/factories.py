@@ -16,6 +16,7 @@ from typing import Any
 
 from passlib.hash import argon2
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 
 from shared.ids import new_id
 from tests.isolation.services import available
@@ -235,6 +236,21 @@ async def subscription(world: World, one: Customer) -> Made:
     return Made(row.id)
 
 
+async def priced_plan(world: World) -> str:
+    """A plan that can be bought: the payment provider has its price."""
+    plan = _first_plan()
+    values = {
+        "plan": plan.id,
+        "price_id": "price_of_nobody",
+        "amount_cents": plan.amount_cents,
+        "currency": plan.currency,
+        "seen_at": datetime.now(UTC),
+    }
+    async with world.databases["provisioner"].transaction() as session:
+        await session.execute(insert(_models("provisioner").Price).values(values).on_conflict_do_nothing())
+    return str(plan.id)
+
+
 async def invoice(world: World, one: Customer) -> Made:
     bought = await subscription(world, one)
     row = _models("provisioner").Invoice(
@@ -333,9 +349,13 @@ async def proven_name(world: World, one: Customer) -> str:
 
 
 def _plan() -> str:
+    return str(_first_plan().id)
+
+
+def _first_plan() -> Any:
     plans = importlib.import_module("services.provisioner.plans")
     settings = importlib.import_module("services.provisioner.settings")
-    return str(plans.Catalogue.load(settings.PLANS_FILE).plans[0].id)
+    return plans.Catalogue.load(settings.PLANS_FILE).plans[0]
 
 
 # -- dns ---------------------------------------------------------------------------------------------------------
