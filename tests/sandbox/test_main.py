@@ -166,6 +166,8 @@ async def test_faults_are_armed_and_seen(running: Running) -> None:
         ("PUT", "/dnsbl/zen.bl.sandbox.test/not-an-address", None, 422),
         ("POST", "/cloudflare/zones", {"name": "outside.example"}, 422),
         ("POST", "/stripe/checkout/cs_none/pay", None, 409),
+        ("POST", "/stripe/invoices/in_none/pay", None, 409),
+        ("POST", "/stripe/subscriptions/sub_none/give-up", None, 409),
         ("PUT", "/scaleway/ip-pool", {"addresses": ["192.0.2.1"]}, 422),
         ("GET", "/books/nobody", None, 404),
     ],
