@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from typing import Final
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,15 +16,12 @@ from services.vault.secret_bytes import SecretBytes
 from services.vault.secrets import repository as secret_rows
 from services.vault.secrets.service import SecretStore
 from services.vault.servers import repository
+from services.vault.servers.host_key import KEY, KEY_BYTES, OWNER_KIND, SEED, host_key, stored
 from shared.audit import record
 from shared.clock import Clock
 from shared.contracts.vault_api import WebmailKeyRequest, WebmailKeyResponse
 from shared.errors import Invalid, NotFound
 from shared.identity import Identity
-
-OWNER_KIND: Final = "server"
-FIELD = "webmail_key"
-KEY_BYTES = 32
 
 _HOSTNAME = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
@@ -48,14 +44,14 @@ class Servers:
         server = await repository.remember(session, server_id, request.workspace_id, request.hostname)
         if server is None:
             raise NotFound
-        secret = await secret_rows.in_use(session, OWNER_KIND, server_id, FIELD)
+        secret = await stored(session, server_id)
         if secret is None or request.rekey:
             secret = await self._make(session, actor, request.workspace_id, server_id, secret)
         access = await audited.grant(
             session, actor, workspace_id=request.workspace_id, purpose="webmail_key",
             action="vault.webmail_key.read", target=server_id, owners=[server_id], data={"version": secret.version},
         )  # fmt: skip
-        key = await self._store.open(access, secret)
+        key = host_key(secret, await self._store.open(access, secret), request.hostname)
         encoded = base64.urlsafe_b64encode(key.reveal()).rstrip(b"=").decode()
         return WebmailKeyResponse(version=secret.version, key=SecretStr(encoded))
 
@@ -67,14 +63,15 @@ class Servers:
             session, workspace_id=workspace_id, actor=actor, action="vault.webmail_key.made",
             target=server_id, outcome="ok", data={"version": version},
         )  # fmt: skip
-        await secret_rows.delete_older(session, OWNER_KIND, server_id, FIELD, than=version)
+        for field in (SEED, KEY):
+            await secret_rows.delete_older(session, OWNER_KIND, server_id, field, than=version)
         return await self._store.seal(
             session,
             SecretBytes(self._random(KEY_BYTES)),
             workspace_id=workspace_id,
             owner_kind=OWNER_KIND,
             owner_id=server_id,
-            field=FIELD,
+            field=SEED,
             version=version,
             state="current",
             server_id=server_id,

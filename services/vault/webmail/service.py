@@ -18,10 +18,9 @@ from services.vault import audited
 from services.vault.errors import ServerNotReady
 from services.vault.mailboxes import repository as mailboxes
 from services.vault.secret_bytes import SecretBytes
-from services.vault.secrets import repository as secret_rows
 from services.vault.secrets.service import SecretStore
 from services.vault.servers import repository as servers
-from services.vault.servers.service import FIELD, OWNER_KIND
+from services.vault.servers.host_key import host_key, stored
 from services.vault.webmail.schemas import WebmailSession
 from shared.clock import Clock
 from shared.errors import NotFound
@@ -42,14 +41,14 @@ class Webmail:
         if mailbox is None:
             raise NotFound
         server = await servers.get(session, mailbox.server_id)
-        secret = await secret_rows.in_use(session, OWNER_KIND, mailbox.server_id, FIELD)
+        secret = await stored(session, mailbox.server_id)
         if server is None or server.hostname is None or secret is None:
             raise ServerNotReady("Its webmail opens when the server is ready.")
         access = await audited.grant(
             session, actor, workspace_id=mailbox.workspace_id, purpose="webmail_sign",
             action="vault.webmail.opened", target=mailbox_id, owners=[mailbox.server_id],
         )  # fmt: skip
-        key = await self._store.open(access, secret)
+        key = host_key(secret, await self._store.open(access, secret), server.hostname)
         issued = int(self._clock.now().timestamp())
         expires = issued + int(LIFETIME.total_seconds())
         payload = {

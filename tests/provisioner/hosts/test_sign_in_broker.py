@@ -6,12 +6,18 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.provisioner.hosts.bundle.host.ssod import Broker, Invalid
+from services.provisioner.hosts.bundle.host.ssod import Broker, Invalid, _Handler, _Server
 
 KEY = b"k" * 32
 HOST = "s1.mx.example.test"
@@ -90,3 +96,61 @@ def test_ended_sessions_are_swept(broker: Broker, tmp_path: Path) -> None:
     assert (tmp_path / "u" / "alice@example-a.test").exists()
     broker.sweep(NOW + 1800)
     assert not (tmp_path / "u" / "alice@example-a.test").exists()
+
+
+def test_a_session_is_not_prolonged_by_another_sign_in(broker: Broker, tmp_path: Path) -> None:
+    first = broker.redeem(token(), NOW)
+    later = broker.redeem(token(jti="k" * 22, iat=int(NOW) + 1790, exp=int(NOW) + 1850), NOW + 1795)
+    lines = (tmp_path / "u" / "alice@example-a.test").read_text().splitlines()
+    assert [int(line.split()[0]) for line in lines] == [first["expires"], later["expires"]]
+    broker.redeem(token(jti="l" * 22, iat=int(NOW) + 1790, exp=int(NOW) + 1850), NOW + 1800)
+    assert str(first["expires"]) not in (tmp_path / "u" / "alice@example-a.test").read_text()
+
+
+@pytest.fixture
+def listening(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
+    """The broker behind its socket, as on a host."""
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    with _Server(str(tmp_path / "sock"), _Handler) as server:
+        server.broker, server.webmail_uid = broker, os.geteuid()
+        server.broker._used.close()
+        thread = threading.Thread(target=_serve, args=(server, tmp_path))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def _serve(server: _Server, directory: Path) -> None:
+    server.broker = Broker(KEY, HOST, directory / "used.db", directory / "u")  # SQLite wants its own thread
+    server.serve_forever(poll_interval=0.02)
+
+
+def ask(path: str, text: str) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(path)
+        client.sendall(text.encode() + b"\n")
+        answer: dict[str, Any] = json.loads(client.makefile().readline())
+    return answer
+
+
+def test_of_twenty_who_ask_at_once_with_one_token_one_gets_a_session(
+    listening: _Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: ask(str(tmp_path / "sock"), token()), range(20)))
+    assert sorted("secret" in answer for answer in answers) == [False] * 19 + [True]
+    assert [answer for answer in answers if "error" in answer] == [{"error": "refused"}] * 19
+    said = capsys.readouterr().out
+    assert said.count("signed in alice@example-a.test") == 1
+    assert said.count("refused: used") == 19
+    assert token() not in said
+    assert not any(answer.get("secret", token()) in said for answer in answers)
+
+
+def test_another_uid_gets_no_session_and_uses_nothing_up(listening: _Server, tmp_path: Path) -> None:
+    listening.webmail_uid = os.geteuid() + 1
+    assert ask(str(tmp_path / "sock"), token()) == {"error": "refused"}
+    listening.webmail_uid = os.geteuid()
+    assert ask(str(tmp_path / "sock"), token())["user"] == "alice@example-a.test"

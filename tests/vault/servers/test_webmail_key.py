@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 
 import pytest
 
+from services.vault import audited
+from services.vault.models import Server
+from services.vault.secret_bytes import SecretBytes
+from services.vault.servers.host_key import stored
 from shared.contracts.provisioner_events import ServerDeleted, ServerReady
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
@@ -43,6 +48,52 @@ async def test_each_host_has_its_own(vault: Vault) -> None:
     workspace = vault.workspace()
     other = Workspace(vault, id=workspace.id)
     assert (await workspace.put_webmail_key()).json()["key"] != (await other.put_webmail_key()).json()["key"]
+
+
+async def test_the_key_is_derived_for_its_host_and_is_not_what_is_stored(vault: Vault) -> None:
+    workspace = vault.workspace()
+    key = (await workspace.put_webmail_key()).json()["key"]
+    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
+        secret = await stored(session, workspace.server_id)
+        assert secret is not None
+        store = vault.resources.servers._store
+        access = await audited.grant(
+            session, "tests", workspace_id=workspace.id, purpose="webmail_key", action="vault.webmail_key.read",
+            target=workspace.server_id, owners=[workspace.server_id],
+        )  # fmt: skip
+        seed = (await store.open(access, secret)).reveal()
+    info = b"".join(
+        len(part).to_bytes(4, "big") + part
+        for part in (
+            b"sc.webmail.v1",
+            workspace.id.encode(),
+            workspace.server_id.encode(),
+            workspace.hostname.encode(),
+        )
+    )
+    # RFC 5869 by hand: extract with a salt of zeros, then one block of expand.
+    extracted = hmac.digest(bytes(32), seed, "sha256")
+    assert base64.urlsafe_b64decode(key + "=") == hmac.digest(extracted, info + b"\x01", "sha256")
+    other = (await workspace.put_webmail_key(hostname="renamed.mx.sendchief.test")).json()["key"]
+    assert other != key
+
+
+async def test_a_host_of_the_release_before_goes_on_with_its_key_until_it_is_keyed_anew(vault: Vault) -> None:
+    workspace = vault.workspace()
+    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
+        session.add(Server(id=workspace.server_id, workspace_id=workspace.id, hostname=workspace.hostname))
+        await vault.resources.servers._store.seal(
+            session, SecretBytes(b"k" * 32), workspace_id=workspace.id, owner_kind="server",
+            owner_id=workspace.server_id, field="webmail_key", version=1, state="current",
+            server_id=workspace.server_id,
+        )  # fmt: skip
+    before = (await workspace.put_webmail_key()).json()
+    assert (before["version"], base64.urlsafe_b64decode(before["key"] + "=")) == (1, b"k" * 32)
+    after = (await workspace.put_webmail_key(rekey=True)).json()
+    assert after["version"] == 2
+    assert after["key"] != before["key"]
+    fields = await vault.rows("select field, version from secret where owner_id = :s", s=workspace.server_id)
+    assert fields == [{"field": "webmail_seed", "version": 2}]
 
 
 async def test_making_and_reading_are_on_record(vault: Vault) -> None:

@@ -143,6 +143,7 @@ class _Handler(socketserver.StreamRequestHandler):
 class _Server(socketserver.UnixStreamServer):
     """One request at a time: sign-ins are rare, and order makes single use plain."""
 
+    request_queue_size = 128  # of five, the default, the sixth who comes at once is turned away
     broker: Broker
     webmail_uid: int
 
