@@ -16,6 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from services.provisioner.billing.inbox import Inbox
+from services.provisioner.billing.refunds import Refunds
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.settings import WorkerSettings
@@ -62,7 +64,7 @@ async def _run(given: dict[str, Any]) -> None:
     leases.IDLE_LIMIT_MS = given.pop("idle_limit_ms", leases.IDLE_LIMIT_MS)
     socket = Path(given.pop("outside"))
     owner = given.pop("owner")
-    sweeps = given.pop("sweeps", False)
+    sweeps, pays = given.pop("sweeps", False), given.pop("pays", False)
     if deaths := given.pop("deaths", None):
         watcher.set(_Mortal(Path(deaths)))
     settings = WorkerSettings(**given)
@@ -73,6 +75,8 @@ async def _run(given: dict[str, Any]) -> None:
     dispatcher = Dispatcher(
         engine_of(database, ports, owner), concurrency=2, poll_seconds=settings.poll_seconds
     )
+    if pays:
+        await _pay(Inbox(database, ports.billing, settings.platform_zone), Refunds(database, ports.billing))
     if not sweeps:
         await dispatcher.run()
         return
@@ -80,3 +84,10 @@ async def _run(given: dict[str, Any]) -> None:
     while True:
         await sweeper.run()
         await asyncio.sleep(settings.poll_seconds)
+
+
+async def _pay(inbox: Inbox, refunds: Refunds) -> None:
+    while True:
+        await inbox.work_once()
+        await refunds.work_once()
+        await asyncio.sleep(0.05)

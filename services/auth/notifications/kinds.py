@@ -216,7 +216,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         service_mails.limits_begun, to=IN_CHARGE, on=(Fact(DunningAdvanced, "subscription_id"),),
     ),
     Kind(
-        "limits_over", "account", "A payment was made and the server does all again",
+        "limits_over", "account", "What was owed is paid",
         service_mails.limits_over, to=IN_CHARGE, on=(Fact(SubscriptionRestored, "subscription_id"),),
     ),
     Kind(

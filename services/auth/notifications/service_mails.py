@@ -142,10 +142,10 @@ def limits_begun(about: About) -> Letter:
 def limits_over(about: About) -> Letter:
     hostname = about.data["hostname"]
     return Letter(
-        f"{hostname} does all again",
+        f"{hostname}: what was owed is paid",
         (
-            f"What was owed for the workspace {about.workspace} is paid. The server {hostname} sends and receives "
-            "again.",
+            f"What was owed for the workspace {about.workspace} is paid, and nothing further follows. The server "
+            f"{hostname} sends and receives as before.",
         ),
     )
 

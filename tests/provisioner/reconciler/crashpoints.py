@@ -1,4 +1,4 @@
-"""Every gap in the reconciler and the sweeper at which a process can die, by what is under way there.
+"""Every gap in the reconciler, the sweeper and the payments at which a process can die, by what is under way there.
 
 The gaps inside of a step lie between something that happened outside and its row in the books; each step has one more
 before and after it. `test_crashpoints.py` holds the list against the code.
@@ -28,7 +28,9 @@ CREATING = (
     "names.before_emit", "names.after_emit", "webmail_key.after_set", "ready.before", "ready.after",
     "pass.before_release", "pass.after_release",
 )  # fmt: skip
-GAPS = (*CREATING, *LOST_ANSWERS, *HELD, *SERVING, *DELETING, *SWEEPING)
+PAYING = ("inbox.before_done",)
+REFUNDING = ("refund.after_end", "refund.before_done")
+GAPS = (*CREATING, *LOST_ANSWERS, *HELD, *SERVING, *DELETING, *SWEEPING, *PAYING, *REFUNDING)
 
 _OF_SERVING = {"apply_mailboxes", "apply_host", "domain_certificates", "remove_domains"}
 
