@@ -15,5 +15,6 @@ REWRAPPED = Counter(
     "sendchief_vault_rewrapped_total", "Keys moved to another wrapping by a rotation.", ["kind"]
 )
 REWRAP_REFUSED = Counter(
-    "sendchief_vault_rewrap_refused_total", "Secrets whose wrap did not open when a rotation came by."
+    "sendchief_vault_rewrap_refused_total",
+    "Secrets' keys and data keys that did not open when a rotation came by.",
 )

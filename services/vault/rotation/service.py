@@ -177,6 +177,7 @@ class Rotation:
         name = f"{row.scope}/{row.version}"
         if name not in report.damaged:
             report.damaged.append(name)
+            metrics.REWRAP_REFUSED.inc()
             logger.error("a data key does not open", scope=row.scope, version=row.version)
 
     def _named(self, row: DataKey) -> tuple[WrappedKey, KeyContext]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.vault.errors import KeyServiceDenied
+from sandbox.serve import HttpServers
+from sandbox.tls import Authority
+from services.vault.errors import KeyServiceDenied, KeyServiceUnavailable
 from services.vault.keyservice.providers.answers import MAX_BYTES
 from services.vault.keyservice.settings import KeyServiceSettings
 from services.vault.keyservice.wiring import build_stores, read_token
-from shared.http import vendor_client
+from services.vault.ports import RootKeys
 
 SCALEWAY = {
     "scaleway_key_id": "11111111-2222-4333-8444-555555555555",
@@ -98,10 +101,56 @@ def test_a_token_that_is_none_is_denied_before_anybody_is_asked(
         read_token(tmp_path / "token")
 
 
-def test_a_kms_is_verified_and_its_answers_have_an_end() -> None:
-    client = vendor_client("https://kms.test", None, 1.5, max_bytes=MAX_BYTES, max_seconds=1.5)
-    transport = client._transport
-    assert (transport._max_bytes, transport._max_seconds) == (64 * 1024, 1.5)  # type: ignore[attr-defined]
-    inner = transport._inner  # type: ignore[attr-defined]
-    assert isinstance(inner, httpx.AsyncHTTPTransport)
-    assert inner._pool._ssl_context.verify_mode is ssl.CERT_REQUIRED  # type: ignore[union-attr]
+async def endless(scope: Scope, _: Receive, send: Send) -> None:
+    """Drips for ever, each byte long before any timeout of a library that begins anew with it."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(2000):
+        await send({"type": "http.response.body", "body": b" ", "more_body": True})
+        await asyncio.sleep(0.02)
+
+
+async def long(scope: Scope, _: Receive, send: Send) -> None:
+    """Right but for its length."""
+    body = b'{"state": "enabled", "rotation_count": 0}' + b" " * MAX_BYTES
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextlib.asynccontextmanager
+async def kms_that(app: ASGIApp, directory: Path) -> AsyncIterator[dict[str, Any]]:
+    """The settings of a key service that asks it."""
+    authority = Authority(directory)
+    pair = authority.issue("https", addresses=["127.0.0.1"])
+    servers = HttpServers(directory, pair, grace_seconds=0)
+    url = servers.reserve("kms")
+    await servers.start("kms", app)
+    try:
+        yield {"root_keys": "scaleway", "scaleway_url": url, "kms_ca_file": authority.ca_file} | SCALEWAY
+    finally:
+        await servers.stop()
+
+
+async def primary(**values: Any) -> RootKeys:
+    stores, _ = build_stores(settings(**values))
+    try:
+        return await stores.root_keys()
+    finally:
+        await stores.aclose()
+
+
+async def test_an_answer_that_drips_ends_with_the_patience(tmp_path: Path) -> None:
+    async with kms_that(endless, tmp_path) as asked, asyncio.timeout(20):
+        with pytest.raises(KeyServiceUnavailable):
+            await primary(**asked, kms_timeout_seconds=0.3)
+
+
+async def test_an_answer_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    async with kms_that(long, tmp_path) as asked:
+        with pytest.raises(KeyServiceUnavailable):
+            await primary(**asked, kms_timeout_seconds=15)
+
+
+async def test_a_kms_whose_certificate_nobody_vouches_for_is_not_asked(tmp_path: Path) -> None:
+    async with kms_that(long, tmp_path) as asked:
+        with pytest.raises(KeyServiceUnavailable):
+            await primary(**asked | {"kms_ca_file": None}, kms_timeout_seconds=15)
