@@ -39,7 +39,7 @@ def test_the_producer_of_each_event_is_a_service_that_emits_it() -> None:
             continue
         of_service = ROOT / "services" / model.producer()
         sources = (of_service if of_service.is_dir() else ROOT / "gateway").rglob("*.py")
-        constructed = re.compile(rf"\b{model.__name__}\(")
+        constructed = re.compile(rf"\b{model.__name__}(\.model_validate)?\(")
         assert any(constructed.search(file.read_text()) for file in sources), f"nobody emits {kind}"
 
 
