@@ -47,6 +47,8 @@ class Inbox:
         return True
 
     async def _process(self, event: StripeEvent, look: int) -> str:
+        if not event.object_id:
+            return "noted"
         if event.type.startswith(INVOICE):
             return await self._invoice(event, look)
         if event.type.startswith(SUBSCRIPTION):

@@ -43,7 +43,9 @@ class _Lenient(BaseModel):
 
 
 class EventObject(_Lenient):
-    id: str = Field(min_length=1, max_length=255)
+    """What it is about; an invoice that is only announced (`invoice.upcoming`) has no id yet."""
+
+    id: str = Field(default="", max_length=255)
 
 
 class EventData(_Lenient):

@@ -169,6 +169,13 @@ async def test_a_signed_body_that_is_no_event_is_refused(api: Api) -> None:
     assert (await api.webhook({"hello": "world"})).status_code == 400
 
 
+async def test_an_announced_invoice_that_has_no_id_yet_is_taken_and_noted(api: Api) -> None:
+    event = {"id": "evt_soon", "type": "invoice.upcoming", "data": {"object": {"object": "invoice"}}}
+    assert (await api.webhook(event)).json() == {"received": True, "new": True}
+    await drain(api)
+    assert await outcomes(api) == {"evt_soon": "noted"}
+
+
 async def test_a_body_of_a_megabyte_and_more_is_refused(api: Api) -> None:
     reply = await api.client.post("/v1/webhooks/stripe", content=b"x" * (1024 * 1024 + 1))
     assert reply.status_code == 413
