@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from services.provisioner.jobs import service
+from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND
 from shared.ids import new_id
 from shared.jobs import JobView
 from tests.provisioner.api import Api
@@ -96,7 +97,7 @@ async def test_a_stalled_step_makes_the_job_stalled_until_it_goes_on(api: Api) -
     job = (await api.get(f"{api.path}/jobs/{job_id}")).json()
     assert job["state"] == "stalled"
     step = next(step for step in job["steps"] if step["name"] == "create_instance")
-    assert (step["state"], step["next_action"]) == ("failed", "Wait, or cancel.")
+    assert (step["state"], step["next_action"]) == ("failed", WAIT_OR_REFUND)
     api.stage.outside.cloud.stock["DEV1-S"] = "available"
     await api.stage.due_now(server.id)
     await api.stage.ready(server.id)
