@@ -113,6 +113,7 @@ async def test_a_domain_is_on_one_server_only(api: Api) -> None:
     assert (reply.status_code, reply.json()["code"]) == (409, "domain_exists")
 
 
+@pytest.mark.asvs("2.3.2")
 async def test_the_plan_limits_domains(api: Api) -> None:
     server_id = await api.ready_server()
     for number in range(4):
