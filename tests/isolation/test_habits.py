@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.openapi import operations
 from shared.ids import new_id
@@ -74,11 +75,18 @@ class Asked:
         return await self.stage.ask(self.case.method, self.path, said, content)
 
 
-async def asked(stage: Stage, case: Case) -> Asked:
-    made = Asked(stage, case, await cast(stage.world, expectations.of(case, EXPECTED).scope))
+async def asked(stage: Stage, case: Case, people: Cast | None = None) -> Asked:
+    """By fresh people, unless some are given."""
+    made = Asked(stage, case, people or await cast(stage.world, expectations.of(case, EXPECTED).scope))
     await stage.learn()
     await made.prepare()
     return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def readers(whole: Stage) -> Cast:
+    """For requests after which everybody is what he was."""
+    return await cast(whole.world, None)
 
 
 def code(answer: Answer) -> tuple[int, str]:
@@ -113,7 +121,7 @@ async def test_a_repeated_request_takes_effect_once_and_gets_the_same_answer(
     assert await whole.world.holdings(one.people.a) == before
     other = await one.ask({**(one.body or {}), "unknown": 1}, Idempotency_Key=key)
     if case.name in bodies.NOT_ALONE:  # what fails is not kept, so it can be tried again
-        assert (first.status, again.status) == (503, 503)
+        assert first.status == again.status == EXPECTED[case.name].status["owner"] >= 400
         assert "idempotency-replayed" not in again.headers
         return
     assert first.status == again.status == EXPECTED[case.name].status["owner"]
@@ -157,8 +165,8 @@ async def test_a_change_by_who_has_not_seen_the_last_version_changes_nothing(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_an_answer_names_its_request_and_what_is_left(whole: Stage, case: Case) -> None:
-    one = await asked(whole, case)
+async def test_an_answer_names_its_request_and_what_is_left(whole: Stage, case: Case, readers: Cast) -> None:
+    one = await asked(whole, case, readers if case.method == "GET" else None)
     named = set()
     for credential in ({}, one.people.credentials[OWNER]):
         answer = await whole.ask(
