@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from sandbox.faults import Fault, Faults, obey
-from sandbox.stripe import billing, catalogue, checkout, forms, pages
+from sandbox.stripe import billing, catalogue, checkout, forms, invoices, pages
 from sandbox.stripe.books import API_VERSION, Books, Document, new_id
 from sandbox.stripe.errors import StripeError, no_such
 from sandbox.stripe.forms import Params
@@ -115,7 +115,7 @@ class Api:
             Call("GET", "/invoices", "invoices.list", self._list("invoice", _INVOICE_FILTERS)),
             Call("GET", "/invoices/{id}", "invoices.retrieve", self._get("invoice")),
             Call("GET", "/invoice_payments", "payments.list", self._list("invoice_payment", payment_filters)),
-            Call("POST", "/refunds", "refunds.create", lambda p, _: billing.create_refund(books, p)),
+            Call("POST", "/refunds", "refunds.create", lambda p, _: invoices.create_refund(books, p)),
             Call("GET", "/refunds", "refunds.list", self._list("refund", refund_filters)),
             Call("GET", "/refunds/{id}", "refunds.retrieve", self._get("refund")),
             Call("GET", "/events", "events.list", self._list("event", {"type": "type", "types": "type"})),

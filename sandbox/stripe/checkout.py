@@ -8,11 +8,12 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from sandbox.stripe import forms
-from sandbox.stripe.billing import Line, make_invoice, start_subscription
+from sandbox.stripe.billing import Line, start_subscription
 from sandbox.stripe.books import Books, Document, new_id
 from sandbox.stripe.catalogue import create_price, live_customer, new_customer
 from sandbox.stripe.errors import StripeError, invalid, missing
 from sandbox.stripe.forms import Params
+from sandbox.stripe.invoices import make_invoice
 
 DAY = 86_400
 # Accepted and shown, without effect here.
