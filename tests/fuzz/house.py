@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,18 +19,15 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
-from gateway.app import Gateway
 from services.auth.access_tokens import AccessTokens
 from services.auth.models import Session
 from shared.clock import SystemClock
-from shared.contracts.auth_events import Heartbeat
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
-from tests.gateway.edge import ISSUER, eventually, served, settings_for
+from tests.gateway.edge import ISSUER, eventually
+from tests.isolation.stage import stage
 from tests.isolation.world import TABLE, Customer, World, world
-
-UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
@@ -47,27 +44,12 @@ async def gateway_house(
     service_database: ServiceDatabases, trust: Trust, directory: Path
 ) -> AsyncIterator[House]:
     """The gateway before all five services."""
-    async with world(service_database, trust, directory) as made, AsyncExitStack() as stack:
-        for name, app in made.apps.items():
-            await stack.enter_async_context(served(app, directory / f"{name}.sock"))
-        settings = settings_for(
-            trust,
-            directory,
-            silence_seconds=UNLIMITED,
-            rate_limit_signed_in=UNLIMITED,
-            rate_limit_public=UNLIMITED,
-        )
-        gateway = Gateway(settings)
-        bearers = {one.name: await _access_token(made, one, directory) for one in (made.a, made.b)}
-        await gateway.tokens.refresh()
-        gateway.authority.load(await gateway._snapshot())
-        gateway.authority.apply(Heartbeat(sequence=gateway.authority.sequence), 0.0)
-        await gateway.documentation.load()
-        try:
-            async with _on_loopback(gateway) as url:
-                yield House(url, made.a, bearers)
-        finally:
-            await gateway.stop()
+    async with stage(service_database, trust, directory, documented=True, public_url=ISSUER) as whole:
+        customers = (whole.world.a, whole.world.b)
+        bearers = {one.name: await _access_token(whole.world, one, directory) for one in customers}
+        await whole.learn()
+        async with _on_loopback(whole.gateway) as url:
+            yield House(url, whole.world.a, bearers)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.gateway.edge import served
 from tests.isolation.caller import Answer, call
+from tests.isolation.services import app_of
 from tests.isolation.world import World, world
 
 
@@ -49,12 +50,26 @@ def gateway_for(trust: Trust, directory: Path, **fields: Any) -> Gateway:
 
 
 @asynccontextmanager
-async def stage(service_database: ServiceDatabases, trust: Trust, directory: Path) -> AsyncIterator[Stage]:
+async def stage(
+    service_database: ServiceDatabases,
+    trust: Trust,
+    directory: Path,
+    *,
+    services: dict[str, dict[str, Any]] | None = None,
+    documented: bool = False,
+    **fields: Any,
+) -> AsyncIterator[Stage]:
+    """`fields` are settings of the gateway, `services` has those of services that are not as everywhere else. A
+    documented gateway knows the services' own documents, and lets only what they declare pass."""
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(world(service_database, trust, directory))
+        for name, differently in (services or {}).items():
+            made.apps[name] = app_of(name, trust, directory, service_database(name), **differently)
         for name, app in made.apps.items():
             await stack.enter_async_context(served(app, directory / f"{name}.sock"))
-        gateway = gateway_for(trust, directory)
+        gateway = gateway_for(trust, directory, **fields)
         stack.push_async_callback(gateway.stop)
         await gateway.tokens.refresh()
+        if documented:
+            await gateway.documentation.load()
         yield Stage(made, gateway)

@@ -7,7 +7,7 @@ factories of `tests/isolation`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,17 +18,14 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from gateway.app import Gateway
-from gateway.settings import GatewaySettings
 from services.auth.models import Account, Member, Session
-from shared.contracts.auth_events import Heartbeat
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
-from tests.gateway.edge import served
 from tests.isolation.bodies import BODIES
 from tests.isolation.factories import FACTORIES
-from tests.isolation.services import app_of
-from tests.isolation.world import TABLE, Customer, Made, World, world
+from tests.isolation.stage import learn, stage
+from tests.isolation.world import TABLE, Customer, Made, World
 
 ORIGIN = "https://localhost"
 W = "/v1/workspaces/{workspace_id}"
@@ -86,8 +83,7 @@ class Front:
 
     async def learn(self) -> None:
         """The gateway takes in who is who, as after a start."""
-        self.gateway.authority.load(await self.gateway._snapshot())
-        self.gateway.authority.apply(Heartbeat(sequence=self.gateway.authority.sequence), 0.0)
+        await learn(self.gateway)
 
     async def ask(
         self, token: str | None, method: str, path: str, body: Any = None, **headers: str
@@ -143,32 +139,14 @@ async def front(
     """`limits` are settings of the gateway; without them its rate limit is out of the way, and so is what it does to
     those whose requests look like attacks: the product has to stand without. `services` has settings of
     services that are not as everywhere else."""
-    fields: dict[str, Any] = {
-        "services_dir": directory,
-        "public_url": ORIGIN,
-        "silence_seconds": 3600.0,
-        "rate_limit_signed_in": 10**9,
-        "rate_limit_public": 10**9,
-        "filter_action": "observe",
-        **limits,
-    }
-    async with AsyncExitStack() as stack:
-        made = await stack.enter_async_context(world(service_database, trust, directory))
-        for name, differently in (services or {}).items():
-            made.apps[name] = app_of(name, trust, directory, service_database(name), **differently)
-        for name, app in made.apps.items():
-            await stack.enter_async_context(served(app, directory / f"{name}.sock"))
-        gateway = Gateway(trust.settings(GatewaySettings, "gateway", "api", **fields))
-        stack.push_async_callback(gateway.stop)
-        await gateway.tokens.refresh()
-        await gateway.documentation.load()
-        transport = httpx.ASGITransport(app=gateway)
-        client = await stack.enter_async_context(
-            httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=30)
-        )
-        opened = Front(made, gateway, client)
-        await opened.learn()
-        yield opened
+    fields: dict[str, Any] = {"public_url": ORIGIN, "filter_action": "observe", **limits}
+    whole = stage(service_database, trust, directory, services=services, documented=True, **fields)
+    async with whole as made:
+        transport = httpx.ASGITransport(app=made.gateway)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=30) as client:
+            opened = Front(made.world, made.gateway, client)
+            await opened.learn()
+            yield opened
 
 
 def neighbour(identifier: str, step: int = 1) -> str:
