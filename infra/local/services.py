@@ -209,6 +209,7 @@ class Services:
                     # The stand-in never accepts a create later than a few seconds after its answer was lost.
                     "SC_QUIET_WINDOW_SECONDS": "12",
                     "SC_SWEEP_DRY_RUN": "false",
+                    "SC_OPERATOR_SOCKET": str(self.layout.sockets / "provisioner-operators.sock"),
                 },
                 sc_scaleway_secret_key=self.endpoints["scaleway_secret_key"],
                 sc_stripe_secret_key=self.endpoints["stripe_secret_key"],

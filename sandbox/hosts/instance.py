@@ -60,6 +60,7 @@ class Instance:
         self.namespace = namespace
         self.surroundings = surroundings
         self.disk = Disk(record.image, directory)
+        self.rescue_disk = Disk(record.image, directory / "rescue")
         digest = hashlib.sha256(f"{namespace.identifier}/{record.id}".encode()).hexdigest()
         self.machine = f"v{digest[:10]}"
         self.interface = f"vb-{self.machine}"
@@ -98,7 +99,7 @@ class Instance:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._user_data_file.touch(mode=0o600)
         self._user_data_file.write_bytes(content)
-        if self.guest_pid() is not None:
+        if self.guest_pid() is not None and not self.record.rescue:
             await self.run_inside(["sh", "-c", "cat > /var/lib/cloud/seed/nocloud/user-data"], stdin=content)
 
     async def set_addresses(self, v4: Sequence[IPv4Address], v6: Sequence[IPv6Address]) -> None:
@@ -245,6 +246,9 @@ class Instance:
         return self.namespace.run_dir / f"vps-{self.machine}.pid"
 
     def _prepare_disk(self) -> None:
+        if self.record.rescue:
+            self._prepare_rescue()
+            return
         self.disk.create()
         addresses = self.namespace.addresses
         self.surroundings.put_on(self.disk)
@@ -254,6 +258,16 @@ class Instance:
             self.record.booted_before = True
             self.save()
         write_seed(self.disk, self.record.id, self.record.hostname, self.record.public_keys, self.user_data)
+
+    def _prepare_rescue(self) -> None:
+        """A fresh system each time, which knows its network and whose keys may come in, and nothing else."""
+        self.disk.create()
+        shutil.rmtree(self.rescue_disk.upper.parent, ignore_errors=True)
+        self.rescue_disk.create()
+        rescue, record, addresses = self.rescue_disk, self.record, self.namespace.addresses
+        rescue.write(NETWORK_FILE, network_file(record, addresses))
+        rescue.write("/etc/resolv.conf", f"nameserver {addresses.v4_of(RESOLVER)}\n")
+        write_seed(rescue, f"{record.id}-rescue", f"rescue-{record.hostname}"[:63], record.public_keys, b"")
 
     async def _forget_neighbours(self) -> None:
         """An address that another server had before is still known under that one's MAC: let all ask anew."""
@@ -265,7 +279,8 @@ class Instance:
         leaf = self.group.child("run")
         leaf.create()
         self.group.limit_memory(self.record.memory)
-        argv = boot_command(self.disk, self.machine, self.namespace.path)
+        booted, attached = (self.rescue_disk, self.disk) if self.record.rescue else (self.disk, None)
+        argv = boot_command(booted, self.machine, self.namespace.path, attached)
         self.console.parent.mkdir(parents=True, exist_ok=True)
         with self.console.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(

@@ -24,6 +24,8 @@ class InstanceRecord(BaseModel):
     powered: bool = False
     booted_before: bool = False
     mail_allowed: bool = False
+    rescue: bool = False
+    """Whether it boots the cloud's rescue system, with its own disk at /mnt."""
 
 
 def network_file(record: InstanceRecord, ours: AddressRange) -> str:

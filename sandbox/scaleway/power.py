@@ -108,6 +108,8 @@ class Power:
         document = self._world.store.get(USER_DATA, identifier) or {}
         await instance.set_user_data(str(document.get(CLOUD_INIT, "")).encode("utf-8", "surrogateescape"))
         await instance.set_addresses(*addresses_of(self._world, identifier))
+        server = self._world.store.get(SERVER, identifier) or {}
+        instance.record.rescue = server.get("boot_type") == "rescue"
         await instance.start()
 
     async def _stop_host(self, identifier: str) -> None:

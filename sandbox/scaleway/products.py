@@ -1,4 +1,4 @@
-"""Machine types, their stock, and images: GET only."""
+"""Machine types, their stock, images, quotas and what is used of them: GET only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from starlette.responses import JSONResponse, Response
 from sandbox.scaleway.catalogue import Image
 from sandbox.scaleway.errors import invalid, not_found
 from sandbox.scaleway.routing import Call, Routing, counted_page, instance_page, instance_page_by_name
-from sandbox.scaleway.world import AVAILABILITY, World
+from sandbox.scaleway.world import AVAILABILITY, IP, SECURITY_GROUP, SERVER, World
 
 LEVELS = ("available", "scarce", "shortage")
 IMAGE_TYPES = ("instance_sbs", "instance_local")
+# What this cloud does not have, or does not keep in this API.
+COUNTED_AS_NONE = (
+    "volumes_count", "images_count", "snapshots_count", "volumes_l_ssd_count", "volumes_l_ssd_total_size",
+    "volumes_b_ssd_count", "volumes_b_ssd_total_size", "private_nics_count", "placement_groups_count",
+    "volumes_scratch_count",
+)  # fmt: skip
 CREATED = "2026-01-15T09:00:00.000000+00:00"
 
 
@@ -22,9 +28,46 @@ class Products:
         zone = "/instance/v1/zones/{zone}"
         routing.add("GET", f"{zone}/products/servers", "products.list", self.types)
         routing.add("GET", f"{zone}/products/servers/availability", "availability.list", self.stock)
+        routing.add("GET", f"{zone}/dashboard", "dashboard.get", self.dashboard)
+        routing.add("GET", "/iam/v1alpha1/quota", "quota.list", self.quota)
         routing.add("GET", f"{zone}/images", "images.list", self.images)
         routing.add("GET", f"{zone}/images/{{id}}", "images.get", self.image)
         routing.add("GET", "/marketplace/v2/local-images", "local_images.list", self.local_images)
+
+    async def quota(self, call: Call) -> Response:
+        """Limits of the organization (IAM): here they hold over all zones."""
+        settings = self._world.settings
+        limits = {"instance_servers": settings.quota_servers, "instance_ips": settings.quota_ips}
+        found = [
+            {
+                "name": name,
+                "limit": limit,
+                "unlimited": False,
+                "pretty_name": name.replace("_", " ").capitalize(),
+                "unit": "",
+                "description": "",
+                "locality_type": "global",
+                "limits": [{"global": True, "limit": limit}],
+            }
+            for name, limit in limits.items()
+        ]
+        return counted_page(call, "quota", found)
+
+    async def dashboard(self, call: Call) -> Response:
+        """How many of each there are in the zone."""
+        world, zone = self._world, call.zone
+        servers, ips = world.in_zone(SERVER, zone), world.in_zone(IP, zone)
+        types = [each["commercial_type"] for each in servers]
+        counts: dict[str, Any] = dict.fromkeys(COUNTED_AS_NONE, 0)
+        counts |= {
+            "servers_count": len(servers),
+            "running_servers_count": len([each for each in servers if each["state"] == "running"]),
+            "servers_by_types": {name: types.count(name) for name in sorted(set(types))},
+            "ips_count": len(ips),
+            "ips_unused": len([each for each in ips if each["server"] is None]),
+            "security_groups_count": len(world.in_zone(SECURITY_GROUP, zone)),
+        }
+        return JSONResponse({"dashboard": counts})
 
     async def types(self, call: Call) -> Response:
         products = self._world.catalogue.products(call.zone)

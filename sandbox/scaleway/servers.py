@@ -41,6 +41,7 @@ class UpdateServer(BaseModel):
     name: str | None = Field(default=None, min_length=1, max_length=255)
     tags: list[str] | None = None
     protected: bool | None = None
+    boot_type: Literal["local", "rescue"] | None = None
     dynamic_ip_required: bool | None = None
     security_group: dict[str, Any] | None = None
 

@@ -1,8 +1,12 @@
 """`python -m services.provisioner.admin`: the operator's view, with the worker's settings.
 
-servers            every server: state, step, age
-stuck              those that do not get on, and why
+servers            every server: its wish, how far it is, who works on it
+stuck              those that do not get on, why, and what the step log says last
 unknown            creates whose outcome is not known
+unowned            what the sweeper has found at the cloud that belongs to nobody, and what became of it
+quotas             our limits at the cloud and what is used of them, as the worker read them last
+stock              what each zone has of our plans' sizes, and what it costs us
+redrive QUEUE      gives parked messages of one of our queues back to it (with the operator's SC_AMQP_URL)
 sweep [--dry-run]  look for things that belong to nobody; without --dry-run as the setting says
 compare            hold Stripe against the servers now, and list in what they differ
 findings           in what they differed last, and when that was looked at
@@ -14,90 +18,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import getpass
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.bindings import BINDINGS
 from services.provisioner.drift import look_again
-from services.provisioner.models import BillingComparison, BillingFinding, CloudResource, Condition, Server
+from services.provisioner.operators.endpoints import as_json
+from services.provisioner.operators.repository import QUERIES, Row, finding
 from services.provisioner.settings import WorkerSettings
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import worker_resources
+from shared.bus.redrive import redrive
+from shared.bus.topology import operator_url
 from shared.db.database import Database
 from shared.observability.logging import configure_logging
-
-Row = dict[str, Any]
-
-
-async def servers(session: AsyncSession) -> list[Row]:
-    query = select(Server).where(Server.deleted_at.is_(None)).order_by(Server.id)
-    return [_server(row) for row in await session.scalars(query)]
-
-
-def _server(row: Server) -> Row:
-    return {
-        "id": row.id,
-        "workspace_id": row.workspace_id,
-        "hostname": row.hostname,
-        "zone": row.zone,
-        "desired": row.desired,
-        "ever_ready": row.ever_ready,
-        "generation": row.generation,
-        "observed_generation": row.observed_generation,
-        "next_at": row.next_at,
-        "lease_owner": row.lease_owner,
-    }
-
-
-async def stuck(session: AsyncSession) -> list[Row]:
-    """Servers with a stalled step or a failing one."""
-    query = (
-        select(Condition, Server.hostname)
-        .join(Server, Server.id == Condition.server_id)
-        .where(Server.deleted_at.is_(None))
-        .where(
-            ((Condition.type == "Stalled") & (Condition.status == "true"))
-            | ((Condition.status == "false") & (Condition.failures > 2))
-        )
-        .order_by(Condition.since)
-    )
-    return [
-        {
-            "server_id": row.server_id,
-            "hostname": hostname,
-            "condition": row.type,
-            "reason": row.reason,
-            "message": row.message,
-            "failures": row.failures,
-            "since": row.since,
-            "due_at": row.due_at,
-        }
-        for row, hostname in (await session.execute(query)).tuples()
-    ]
-
-
-async def unknown(session: AsyncSession) -> list[Row]:
-    query = (
-        select(CloudResource)
-        .where(CloudResource.state.in_(("intent", "unknown")))
-        .order_by(CloudResource.intent_at)
-    )
-    return [
-        {
-            "id": row.id,
-            "server_id": row.server_id,
-            "kind": row.kind,
-            "attempt": row.attempt,
-            "state": row.state,
-            "intent_at": row.intent_at,
-        }
-        for row in await session.scalars(query)
-    ]
 
 
 async def recheck(session: AsyncSession, server_id: str) -> list[Row]:
@@ -112,18 +48,7 @@ async def sweep(settings: WorkerSettings, database: Database, dry_run: bool) -> 
         found = await sweeper.run(dry_run=True if dry_run else None)
     finally:
         await resources.aclose()
-    return [
-        {
-            "kind": row.kind,
-            "zone": row.zone,
-            "external_id": row.external_id,
-            "state": row.state,
-            "seen": row.seen,
-            "first_seen_at": row.first_seen_at,
-            "tags": row.tags,
-        }
-        for row in found
-    ]
+    return [finding(row) for row in found]
 
 
 async def prices(settings: WorkerSettings, database: Database, dry_run: bool) -> list[Row]:
@@ -135,39 +60,6 @@ async def prices(settings: WorkerSettings, database: Database, dry_run: bool) ->
     return [{"what": one.what, "subject": one.subject, "detail": one.detail} for one in found]
 
 
-async def findings(session: AsyncSession) -> list[Row]:
-    """The last comparison that was finished first, then what is open."""
-    last = await session.scalar(
-        select(BillingComparison)
-        .where(BillingComparison.finished_at.is_not(None))
-        .order_by(BillingComparison.started_at.desc())
-        .limit(1)
-    )
-    looked: Row = {
-        "compared_at": last.finished_at if last else None,
-        "compared": last.compared if last else 0,
-    }
-    query = (
-        select(BillingFinding)
-        .where(BillingFinding.cleared_at.is_(None))
-        .order_by(BillingFinding.kind, BillingFinding.subject)
-    )
-    return [
-        looked,
-        *(
-            {
-                "kind": row.kind,
-                "subject": row.subject,
-                "workspace_id": row.workspace_id,
-                "details": row.details,
-                "first_seen_at": row.first_seen_at,
-                "last_seen_at": row.last_seen_at,
-            }
-            for row in await session.scalars(query)
-        ),
-    ]
-
-
 async def compare(settings: WorkerSettings, database: Database) -> list[Row]:
     resources = worker_resources(settings, database)
     try:
@@ -177,15 +69,25 @@ async def compare(settings: WorkerSettings, database: Database) -> list[Row]:
     return [{"kind": one.kind, "subject": one.subject, "details": one.details} for one in found]
 
 
-QUERIES: dict[str, Callable[[AsyncSession], Awaitable[list[Row]]]] = {
-    "servers": servers,
-    "stuck": stuck,
-    "unknown": unknown,
-    "findings": findings,
-}
+async def give_back(arguments: argparse.Namespace) -> list[Row]:
+    """Parked messages of one of our queues go back to it. Needs the operator's `SC_AMQP_URL`, and no database."""
+    url, ca_file = operator_url()
+    result = await redrive(
+        url,
+        ca_file,
+        queue=arguments.queue,
+        maximum=arguments.max,
+        kind=arguments.type,
+        dry_run=arguments.dry_run,
+        operator=getpass.getuser(),
+        say=lambda line: print(line, file=sys.stderr),
+    )
+    return [{"queue": arguments.queue, "moved": result.moved, "kept": result.kept}]
 
 
 async def run(arguments: argparse.Namespace) -> list[Row]:
+    if arguments.command == "redrive":
+        return await give_back(arguments)
     settings = WorkerSettings()
     configure_logging("provisioner", "WARNING", "admin")
     database = Database.from_settings(settings)
@@ -218,17 +120,16 @@ def parser() -> argparse.ArgumentParser:
     selling = commands.add_parser("prices").add_subparsers(dest="action", required=True)
     selling.add_parser("sync").add_argument("--dry-run", action="store_true")
     commands.add_parser("recheck").add_argument("server")
+    redriving = commands.add_parser("redrive")
+    redriving.add_argument("queue", choices=sorted({binding.queue for binding in BINDINGS}))
+    redriving.add_argument("--max", type=int, default=100, help="at most this many (default 100)")
+    redriving.add_argument("--type", help="only events of this type")
+    redriving.add_argument("--dry-run", action="store_true", help="show, move nothing")
     return made
 
 
 def main() -> None:
-    rows = asyncio.run(run(parser().parse_args()))
-    json.dump(rows, sys.stdout, indent=2, default=_plain)
-    sys.stdout.write("\n")
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    sys.stdout.write(as_json(asyncio.run(run(parser().parse_args()))) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ class ServerEnding(Conflict):
     title = "The server is being cancelled"
 
 
+class ServerBusy(Conflict):
+    code = "server_busy"
+    title = "An earlier order for this server is still being carried out"
+
+
 class ServerNotReady(Conflict):
     code = "server_not_ready"
     title = "The server is not ready yet"
@@ -53,6 +58,11 @@ class DomainNotEmpty(Conflict):
 class DomainEnding(Conflict):
     code = "domain_ending"
     title = "The domain is being removed"
+
+
+class DomainBusy(Conflict):
+    code = "domain_busy"
+    title = "The domain is being set up or moved"
 
 
 class MailboxTaken(Conflict):

@@ -25,6 +25,7 @@ EMPTY_OBJECT = text("'{}'::jsonb")
 EMPTY_LIST = text("'[]'::jsonb")
 FALSE = text("false")
 ZERO = text("0")
+ONE = text("1")
 
 
 class Base(DeclarativeBase):
@@ -88,12 +89,17 @@ class Server(Base):
     `generation` grows with each change that the host has to learn of, `names_generation` with each change of its set
     of names. `fence` grows with each claim: a write that does not carry the present value is refused. `wakes` grows
     when something happened that a pass must not sleep through.
+
+    `boots` counts the starts that people have ordered; `boots_stopped` and `boots_done` follow it when the machine was
+    seen stopped, and running again, for that order. `incarnation` counts the machines that people have ordered behind
+    the same name and addresses; `incarnation_cleared` follows it when the machine before is gone.
     """
 
     __tablename__ = "server"
     __table_args__ = (
         CheckConstraint("desired in ('present', 'absent')", name="desired"),
         CheckConstraint("mail_service in ('full', 'outbound_paused', 'read_only')", name="mail_service"),
+        CheckConstraint("boot_type in ('local', 'rescue')", name="boot_type"),
         Index("ix_server_due", "next_at", postgresql_where=text("deleted_at is null")),
     )
 
@@ -121,12 +127,23 @@ class Server(Base):
     wakes: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     seen_wakes: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
 
+    moving_to: Mapped[str | None]
+    """The zone that it goes to before it exists, when the present one has run out."""
+    boots: Mapped[int] = mapped_column(server_default=ZERO)
+    boots_stopped: Mapped[int] = mapped_column(server_default=ZERO)
+    boots_done: Mapped[int] = mapped_column(server_default=ZERO)
+    boot_type: Mapped[str] = mapped_column(server_default=text("'local'"))
+    incarnation: Mapped[int] = mapped_column(server_default=ONE)
+    incarnation_cleared: Mapped[int] = mapped_column(server_default=ONE)
+
     host_key: Mapped[str | None]
     """The server's own SSH host key, made by itself. It is what it must show once `host_key_own` is true."""
     host_key_own: Mapped[bool] = mapped_column(server_default=FALSE)
     install_run_id: Mapped[str | None]
     bundle_version: Mapped[str | None]
     webmail_key_version: Mapped[int | None]
+    webmail_incarnation: Mapped[int] = mapped_column(server_default=ONE)
+    """For which machine the vault made the webmail key last."""
     facts: Mapped[dict[str, Any] | None]
 
     names_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
@@ -306,11 +323,14 @@ class Domain(Base):
         CheckConstraint(
             "state in ('pending', 'awaiting_dns', 'securing', 'ready', 'removing')", name="state"
         ),
+        Index("ix_domain_moving_from", "moving_from", postgresql_where=text("moving_from is not null")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)
     server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
+    moving_from: Mapped[str | None]
+    """The server that publishes its records until the new one has made its keys."""
     zone_id: Mapped[str]
     name: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str]
@@ -506,6 +526,34 @@ class ProviderGate(Base):
     """Silences in a row."""
     open_until: Mapped[datetime | None]
     """The breaker is open; once this has passed, one call is let through."""
+
+
+class ZoneOffer(Base):
+    """What the cloud said of one machine type in one zone. `monthly_cents`: its own price, in euros, without tax."""
+
+    __tablename__ = "zone_offer"
+    __table_args__ = (
+        CheckConstraint("availability in ('available', 'scarce', 'shortage')", name="availability"),
+    )
+
+    zone: Mapped[str] = mapped_column(primary_key=True)
+    commercial_type: Mapped[str] = mapped_column(primary_key=True)
+    availability: Mapped[str]
+    monthly_cents: Mapped[int | None]
+    vcpus: Mapped[int]
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[datetime]
+
+
+class CloudLimit(Base):
+    """How many servers or addresses our account may have, over all zones, and has. `quota` None: no limit."""
+
+    __tablename__ = "cloud_limit"
+
+    resource: Mapped[str] = mapped_column(primary_key=True)
+    quota: Mapped[int | None]
+    used: Mapped[int]
+    seen_at: Mapped[datetime]
 
 
 class WorkspaceDeletion(Base):

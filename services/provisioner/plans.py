@@ -97,5 +97,12 @@ class Catalogue(_Row):
             )
         return zone
 
+    def places(self, zone: str) -> tuple[str, ...]:
+        """The zone, then those that may stand in for it: what comes after it in its region's list."""
+        for region in self.regions:
+            if zone in region.zones:
+                return region.zones[region.zones.index(zone) :]
+        return (zone,)
+
     def zones(self) -> tuple[str, ...]:
         return tuple(zone for region in self.regions for zone in region.zones)

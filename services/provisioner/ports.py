@@ -117,8 +117,12 @@ class CloudRule(BaseModel):
     editable: bool = True
 
 
+BootType = Literal["local", "rescue"]
+
+
 class CloudInstance(_Seen):
-    """`ip_ids` are the attached addresses, `volume_ids` what must be deleted besides the instance."""
+    """`ip_ids` are the attached addresses, `volume_ids` what must be deleted besides the instance. `boot_type`: from
+    its own disk, or the cloud's rescue system."""
 
     name: str = ""
     state: Literal["stopped", "starting", "running", "stopping", "locked", "unknown"] = "unknown"
@@ -126,6 +130,7 @@ class CloudInstance(_Seen):
     ip_ids: tuple[str, ...] = ()
     volume_ids: tuple[str, ...] = ()
     security_group_id: str | None = None
+    boot_type: BootType = "local"
 
 
 class CloudVolume(_Seen):
@@ -147,6 +152,28 @@ class InstanceRequest(BaseModel):
 
 
 Availability = Literal["available", "scarce", "shortage"]
+
+
+class MachineType(BaseModel):
+    """One type as a zone offers it. `monthly_cents`: the cloud's price in euros, without tax, addresses and disk."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    availability: Availability
+    monthly_cents: int | None
+    vcpus: int
+    memory_bytes: int
+
+
+class Limit(BaseModel):
+    """How many our account may have, over all zones (None: no limit), and has in one zone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    resource: Literal["servers", "addresses"]
+    quota: int | None
+    used: int
 
 
 class CloudPort(Protocol):
@@ -179,6 +206,14 @@ class CloudPort(Protocol):
     async def delete_security_group(self, zone: str, group_id: str) -> None: ...
 
     async def availability(self, zone: str) -> Mapping[str, Availability]: ...
+    async def machine_types(self, zone: str) -> list[MachineType]:
+        """Every type of the zone with its stock and price."""
+        ...
+
+    async def limits(self, zone: str) -> list[Limit]:
+        """Our quotas, and what is used of them in this zone."""
+        ...
+
     async def find_image(self, zone: str, label: str, commercial_type: str) -> str: ...
     async def create_instance(
         self, zone: str, request: InstanceRequest, tags: Sequence[str]
@@ -188,6 +223,14 @@ class CloudPort(Protocol):
     async def set_user_data(self, zone: str, instance_id: str, content: bytes) -> None: ...
     async def power_on(self, zone: str, instance_id: str) -> None: ...
     async def power_off(self, zone: str, instance_id: str) -> None: ...
+    async def stop_in_place(self, zone: str, instance_id: str) -> None:
+        """Shuts it down and keeps its place, so that it can be started again whatever the stock."""
+        ...
+
+    async def set_boot_type(self, zone: str, instance_id: str, boot_type: BootType) -> None:
+        """What its next start boots."""
+        ...
+
     async def delete_instance(self, zone: str, instance_id: str) -> None: ...
 
     async def get_volume(self, zone: str, volume_id: str) -> CloudVolume: ...
@@ -341,7 +384,11 @@ class VaultPort(Protocol):
         """The complete stored set; the password is made if there was none. Raises `VaultUnavailable`."""
         ...
 
-    async def webmail_key(self, workspace_id: str, server_id: str, hostname: str) -> WebmailKey: ...
+    async def webmail_key(
+        self, workspace_id: str, server_id: str, hostname: str, *, rekey: bool = False
+    ) -> WebmailKey:
+        """The host's key; with `rekey` a new one, and the one before opens nothing more."""
+        ...
 
 
 class TestRow(BaseModel):

@@ -92,8 +92,14 @@ class WorkerSettings(ServiceSettings):
     """How often a Ready server is looked at on its own: certificates, self-test, the cloud's view. What changes at the
     cloud meanwhile is seen in the sweeper's lists, every `sweep_seconds`."""
 
+    operator_socket: Path | None = None
+    """Where operators may read over HTTP (ADR 10); the worker's own account alone can open it. None: nowhere."""
+
     timings_seconds: float = 300.0
     """How often the figures behind the ETA of jobs are made anew."""
+
+    offers_seconds: float = 300.0
+    """How often stock, prices and quotas are read from the cloud."""
 
     sweep_seconds: float = 300.0
     sweep_dry_run: bool = True

@@ -16,9 +16,11 @@ from services.provisioner.billing.refunds import Refunds
 from services.provisioner.billing.repository import CHANNEL as STRIPE_CHANNEL
 from services.provisioner.bindings import BINDINGS
 from services.provisioner.jobs import timings
+from services.provisioner.operators.endpoints import serving
 from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.reconciler.lease import CHANNEL
 from services.provisioner.reconciler.plan import ABSENT, PRESENT, check
+from services.provisioner.regions.observer import Offers
 from services.provisioner.settings import WorkerSettings
 from services.provisioner.subscriptions.service import forget_intents
 from services.provisioner.sweeper import Sweeper
@@ -40,8 +42,9 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
     dunning = Dunning(resources.database, resources.ports.catalogue, resources.ports.clock)
     refunds = Refunds(resources.database, resources.ports.billing)
     holds = Holds(resources.database, resources.ports.billing)
+    offers = Offers(resources.database, resources.ports.cloud, resources.ports.catalogue)
     paid = asyncio.Event()
-    return [
+    tasks: list[Task] = [
         Background(dispatcher.run, name="reconciler"),
         Background(
             _listening(settings, {CHANNEL: dispatcher.nudge, STRIPE_CHANNEL: paid.set}), name="listen"
@@ -55,7 +58,11 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         Periodic(settings.compare_seconds, resources.comparison.run_if_due, name="comparison"),
         Periodic(settings.prices_seconds, resources.prices.run, name="prices"),
         Periodic(settings.timings_seconds, lambda: timings.collect(resources.database), name="timings"),
+        Periodic(settings.offers_seconds, offers.run, name="offers"),
     ]
+    if settings.operator_socket is not None:
+        tasks.append(Background(serving(resources.database, settings.operator_socket), name="operators"))
+    return tasks
 
 
 def _inbox(inbox: Inbox, nudge: asyncio.Event) -> Callable[[], Awaitable[None]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ async def redrive(
     kind: str | None = None,
     dry_run: bool = False,
     operator: str = "operator",
+    say: Callable[[str], None] = print,
 ) -> Redriven:
     """Moves at most `maximum` parked messages (of one event type, when given) back to `queue`."""
     connection = await connect(url, ca_file, name="redrive")
@@ -55,13 +57,11 @@ async def redrive(
             if (kind and message.type != kind) or dry_run:
                 held.append(message)
                 moved += bool(dry_run and (not kind or message.type == kind))
-                print(
-                    f"{'would move' if dry_run else 'keeps'} {message.message_id} {message.type}", flush=True
-                )
+                say(f"{'would move' if dry_run else 'keeps'} {message.message_id} {message.type}")
                 continue
             await _move(channel, queue, message, operator)
             moved += 1
-            print(f"moved {message.message_id} {message.type}", flush=True)
+            say(f"moved {message.message_id} {message.type}")
         for message in held:
             await message.reject(requeue=True)
         return Redriven(moved, len(held))

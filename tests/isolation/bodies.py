@@ -84,11 +84,24 @@ async def _cancel(world: World, one: Customer, made: Made | None) -> Any:
     return {"confirm_name": made.extra["hostname"] if made else "x", "reason": "no longer needed"}
 
 
+async def _order(world: World, one: Customer, made: Made | None) -> Any:
+    return {"reason": "it hangs"}
+
+
+async def _rebuild(world: World, one: Customer, made: Made | None) -> Any:
+    name = made.extra["hostname"] if made else "x"
+    return {"confirm_name": name, "mail_is_lost": True, "reason": "a fresh start"}
+
+
 async def _domain(world: World, one: Customer, made: Made | None) -> Any:
     return {
         "server_id": (await factories.server(world, one)).id,
         "name": await factories.proven_name(world, one),
     }
+
+
+async def _move(world: World, one: Customer, made: Made | None) -> Any:
+    return {"server_id": (await factories.server(world, one)).id}
 
 
 async def _mailbox(world: World, one: Customer, made: Made | None) -> Any:
@@ -193,7 +206,11 @@ BODIES: dict[str, Body] = {
     f"POST {_W}/subscriptions": _subscribe,
     f"POST {_W}/billing/portal": _customer,
     f"POST {_W}/servers/{{server_id}}/cancel": _cancel,
+    f"POST {_W}/servers/{{server_id}}/reboot": _order,
+    f"POST {_W}/servers/{{server_id}}/rescue": _order,
+    f"POST {_W}/servers/{{server_id}}/rebuild": _rebuild,
     f"POST {_W}/domains": _domain,
+    f"POST {_W}/domains/{{domain_id}}/move": _move,
     f"POST {_W}/domains/{{domain_id}}/mailboxes": _mailbox,
     f"POST {_W}/zones": _zone,
     f"POST {_W}/zones/{{zone_id}}/plan/apply": _apply,
@@ -203,6 +220,7 @@ IDS_IN_BODIES: dict[str, dict[str, tuple[Factory, bool]]] = {
     f"POST {_W}/transfer": {"member_id": (factories.member, False)},
     f"POST {_W}/exports": {"mailbox_ids": (factories.secret_mailbox, True)},
     f"POST {_W}/domains": {"server_id": (factories.server, False)},
+    f"POST {_W}/domains/{{domain_id}}/move": {"server_id": (factories.server, False)},
 }
 """Members that name a thing: the factory of that thing, and whether the member is a list."""
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from services.provisioner.ports import (
     Availability,
+    BootType,
     CloudBusy,
     CloudError,
     CloudInstance,
@@ -23,6 +24,8 @@ from services.provisioner.ports import (
     CloudUnavailable,
     CloudVolume,
     InstanceRequest,
+    Limit,
+    MachineType,
 )
 
 
@@ -67,6 +70,8 @@ class MemoryCloud:
             "PLAY2-PICO": "available",
             "DEV1-M": "scarce",
         }
+        self.stock_of: dict[str, dict[str, Availability]] = {}
+        self.quotas: dict[str, int | None] = {"servers": 50, "addresses": 20}
         self.user_data: dict[str, bytes] = {}
         self.powered: Counter[str] = Counter()
         self.resolves: dict[str, str] = {}
@@ -214,7 +219,24 @@ class MemoryCloud:
 
     async def availability(self, zone: str) -> Mapping[str, Availability]:
         self._begin("availability")
-        return dict(self.stock)
+        return dict(self.stock_of.get(zone, self.stock))
+
+    async def machine_types(self, zone: str) -> list[MachineType]:
+        self._begin("machine_types")
+        stock = self.stock_of.get(zone, self.stock)
+        return [
+            MachineType(name=name, availability=level, monthly_cents=655, vcpus=2, memory_bytes=2 * 1024**3)
+            for name, level in stock.items()
+        ]
+
+    async def limits(self, zone: str) -> list[Limit]:
+        self._begin("limits")
+        kinds = [one.kind for one in self.things.values() if one.zone == zone]
+        used = {"servers": kinds.count("instance"), "addresses": kinds.count("ip")}
+        return [
+            Limit.model_validate({"resource": name, "quota": quota, "used": used[name]})
+            for name, quota in self.quotas.items()
+        ]
 
     async def find_image(self, zone: str, label: str, commercial_type: str) -> str:
         self._begin("find_image")
@@ -241,6 +263,7 @@ class MemoryCloud:
             "ip_ids": request.ip_ids,
             "volume_ids": (volume.id,),
             "security_group_id": request.security_group_id,
+            "boot_type": "local",
         }
         return self._instance(self._create(zone, "instance", tags, data))
 
@@ -270,6 +293,17 @@ class MemoryCloud:
         self._begin("power_off")
         thing = self._get("instance", instance_id)
         thing.data |= {"state": "stopping", "until": time.monotonic() + self.faults.boot_seconds}
+
+    async def stop_in_place(self, zone: str, instance_id: str) -> None:
+        self._begin("stop_in_place")
+        thing = self._get("instance", instance_id)
+        if self._instance(thing).state != "running":
+            raise CloudBusy(f"state {thing.data['state']}")
+        thing.data |= {"state": "stopping", "until": time.monotonic() + self.faults.boot_seconds}
+
+    async def set_boot_type(self, zone: str, instance_id: str, boot_type: BootType) -> None:
+        self._begin("set_boot_type")
+        self._get("instance", instance_id).data["boot_type"] = boot_type
 
     async def delete_instance(self, zone: str, instance_id: str) -> None:
         self._begin("delete_instance")

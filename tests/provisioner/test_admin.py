@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from services.provisioner.hosts.ssh_authority import SshAuthority
+from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND
+from services.provisioner.regions.observer import Offers
+from services.provisioner.sweeper import Sweeper
 from tests.fixtures import run
 from tests.fixtures.identity import Trust
 from tests.provisioner.stage import Stage
@@ -66,6 +69,7 @@ async def test_servers_and_what_is_stuck_are_listed(stage: Stage, environment: d
     stuck = admin(environment, "stuck")
     assert {row["server_id"] for row in stuck} == {server.id}
     assert "OutOfStock" in {row["reason"] for row in stuck}
+    assert stuck[0]["last_trouble"]["next_action"] == WAIT_OR_REFUND
 
 
 async def test_creates_with_an_unknown_outcome_are_listed(stage: Stage, environment: dict[str, str]) -> None:
@@ -91,3 +95,37 @@ async def test_a_recheck_makes_everything_due_now(stage: Stage, environment: dic
 
 async def test_a_sweep_of_a_silent_cloud_finds_nothing_and_says_so(environment: dict[str, str]) -> None:
     assert admin(environment, "sweep", "--dry-run") == []
+
+
+async def test_what_nobody_owns_quotas_and_stock_are_what_the_worker_wrote_down_last(
+    stage: Stage, environment: dict[str, str]
+) -> None:
+    cloud = stage.outside.cloud
+    await cloud.reserve_ip("fr-par-1", 4, ("sendchief", "sc-env:test"))
+    await Sweeper(stage.database, cloud, stage.settings, stage.ports.catalogue).run(dry_run=True)
+    await Offers(stage.database, cloud, stage.ports.catalogue).run()
+    (found,) = admin(environment, "unowned")
+    assert (found["kind"], found["state"], found["seen"]) == ("ip", "seen", 1)
+    quotas = {row["resource"]: row for row in admin(environment, "quotas")}
+    assert (quotas["addresses"]["quota"], quotas["addresses"]["used"], quotas["addresses"]["left"]) == (
+        20,
+        1,
+        19,
+    )
+    stock = {
+        (row["zone"], row["commercial_type"]): row["availability"] for row in admin(environment, "stock")
+    }
+    assert stock["nl-ams-2", "DEV1-S"] == "available"
+
+
+def test_only_our_own_queues_can_be_given_their_messages_back(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.provisioner.admin", "redrive", "dns.on-server"],
+        cwd=run.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "provisioner.on-address" in done.stderr

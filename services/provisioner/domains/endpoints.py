@@ -5,7 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from services.provisioner.domains import service
-from services.provisioner.domains.schemas import CreateDomain, DomainAccepted, DomainView, RemovalAccepted
+from services.provisioner.domains.schemas import (
+    CreateDomain,
+    DomainAccepted,
+    DomainView,
+    MoveAccepted,
+    MoveDomain,
+    RemovalAccepted,
+)
 from services.provisioner.wiring import Wired
 from shared.ids import DomainId, WorkspaceId
 from shared.web import IdempotencyDep, IdentityDep, Page, PageDep, SessionDep, requires
@@ -45,3 +52,31 @@ async def remove(
 ) -> RemovalAccepted:
     """Takes the domain off its server and withdraws our records. It must have no mailboxes."""
     return await service.remove(session, identity, domain_id)
+
+
+@router.post(
+    "/{domain_id}/move",
+    status_code=202,
+    response_model=MoveAccepted,
+    dependencies=[requires("domains.write")],
+)
+async def move(
+    workspace_id: WorkspaceId,
+    domain_id: DomainId,
+    request: MoveDomain,
+    identity: IdentityDep,
+    session: SessionDep,
+    idempotency: IdempotencyDep,
+    wired: Wired,
+) -> Response:
+    """Moves a domain without mailboxes to another server of the workspace.
+
+    **Mailboxes do not move**: their mail lies on the disk of their server, and nothing copies it. Copy it by IMAP,
+    remove the mailboxes, move the domain, and make them anew. The new server makes keys of its own first; until it has,
+    the records stay as they are. Then look at the zone's DNS plan and apply it: old records go and new ones come at
+    once.
+    """
+    return await idempotency.run(
+        status_code=202,
+        call=lambda: service.move(session, identity, domain_id, request, wired.catalogue, wired.clock.now()),
+    )

@@ -15,6 +15,11 @@ async def get(session: AsyncSession, domain_id: str) -> Domain | None:
     return await session.get(Domain, domain_id)
 
 
+async def fresh(session: AsyncSession, domain_id: str) -> Domain | None:
+    """As it is now, after its server's row was locked: it may have moved or gone while we waited for the lock."""
+    return await session.get(Domain, domain_id, populate_existing=True)
+
+
 async def page(session: AsyncSession, workspace_id: str, after: str | None, limit: int) -> Sequence[Domain]:
     query = select(Domain).where(Domain.workspace_id == workspace_id).order_by(Domain.id).limit(limit)
     if after is not None:

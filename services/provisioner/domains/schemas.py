@@ -25,6 +25,14 @@ class CreateDomain(BaseModel):
     name: Annotated[DomainName, BeforeValidator(_plain)]
 
 
+class MoveDomain(BaseModel):
+    """`server_id` is another server of the same workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    server_id: ServerId
+
+
 class DkimKeyView(BaseModel):
     selector: str
     algorithm: Literal["rsa", "ed25519"]
@@ -52,4 +60,8 @@ class DomainAccepted(BaseModel):
 
 
 class RemovalAccepted(BaseModel):
+    job_id: JobId
+
+
+class MoveAccepted(BaseModel):
     job_id: JobId

@@ -55,14 +55,18 @@ class _Answer(BaseModel):
 
 
 class DkimSelectors(_Document):
-    """One selector per algorithm, `sc<yyyymm>r` and `sc<yyyymm>e`; both keys sign each message (RFC 8463)."""
+    """One selector per algorithm, `sc<yyyymm>r` and `sc<yyyymm>e`; both keys sign each message (RFC 8463).
+
+    The n-th machine behind a name has `sc<yyyymm>n<n>r`: its keys are others, and the old ones may still be cached.
+    """
 
     rsa: Selector
     ed25519: Selector
 
     @classmethod
-    def of_month(cls, at: datetime) -> Self:
-        return cls(rsa=f"sc{at:%Y%m}r", ed25519=f"sc{at:%Y%m}e")
+    def of_month(cls, at: datetime, incarnation: int = 1) -> Self:
+        stem = f"sc{at:%Y%m}" + (f"n{incarnation}" if incarnation > 1 else "")
+        return cls(rsa=f"{stem}r", ed25519=f"{stem}e")
 
 
 class MailboxVerifier(_Document):

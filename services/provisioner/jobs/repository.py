@@ -14,7 +14,10 @@ from shared.ids import new_id
 ENDED_BY = {
     "provision": ("cancel",),
     "add_domain": ("remove_domain",),
+    "move_domain": ("remove_domain",),
     "add_mailbox": ("remove_mailbox",),
+    "reboot": ("rebuild", "rescue"),
+    "rescue": ("rebuild", "reboot"),
 }
 
 

@@ -54,7 +54,7 @@ async def batch(database: Database, workspace_id: str | None, job_id: str, after
     fold = views.Fold(job)
     events: list[JobEvent] = []
     state = fold.state
-    for row in rows:
+    for row in views.until(rows, ended_at):
         view = fold.add(row)
         if view is None:
             continue

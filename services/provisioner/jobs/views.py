@@ -19,16 +19,23 @@ TITLES = {step.name: step.title for step in (*PRESENT, *ABSENT)} | {
     "apply_mailbox": "Set the mailbox up on the server",
     "remove_mailbox": "Remove the mailbox",
 }
-_UNTIL_READY = [step.name for step in PRESENT[: [step.name for step in PRESENT].index("ready") + 1]]
+_PRESENT = [step.name for step in PRESENT]
+_UNTIL_READY = [step.name for step in PRESENT[: _PRESENT.index("ready") + 1] if not step.aside]
+_MADE_ANEW = [name for name in _UNTIL_READY if _PRESENT.index(name) >= _PRESENT.index("create_instance")]
+_KEPT = ("publish_addresses", "reverse_names")
 STEPS: dict[str, tuple[str, ...]] = {
     "provision": tuple(_UNTIL_READY),
     "cancel": tuple(step.name for step in ABSENT),
     "add_domain": ("apply_domain", "publish_domain", "domain_certificate"),
     "remove_domain": ("remove_domain",),
+    "move_domain": ("apply_domain", "publish_domain", "domain_certificate"),
     "add_mailbox": ("mailbox_password", "apply_mailbox"),
     "remove_mailbox": ("remove_mailbox",),
+    "reboot": ("boot", "self_test", "observe", "ready"),
+    "rescue": ("boot",),
+    "rebuild": ("retire_instance", *(name for name in _MADE_ANEW if name not in _KEPT), "apply_host"),
 }
-LAST = {"provision": "ready", "cancel": "tombstone"}
+LAST = {"provision": "ready", "cancel": "tombstone", "reboot": "ready"}
 STATE_OF: dict[str, StepState] = {
     "started": "running",
     "waiting": "running",
@@ -110,9 +117,14 @@ class Fold:
         )
 
 
+def until(rows: Iterable[StepLog], ended_at: datetime | None) -> list[StepLog]:
+    """The rows that are not of a later order, which ended the job."""
+    return [row for row in rows if ended_at is None or row.at <= ended_at]
+
+
 def folded(job: Job, rows: Iterable[StepLog], ended_at: datetime | None) -> Fold:
     fold = Fold(job, ended_at)
-    for row in rows:
+    for row in until(rows, ended_at):
         fold.add(row)
     return fold
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.domains import repository as domains
-from services.provisioner.domains.service import usable_server
+from services.provisioner.domains.service import still_there, usable_server
 from services.provisioner.errors import DomainEnding, MailboxTaken, PlanLimit
 from services.provisioner.jobs import repository as jobs
 from services.provisioner.mailboxes import repository
@@ -31,11 +31,12 @@ from shared.web.pagination import Page, PageRequest
 async def create(
     session: AsyncSession, identity: Identity, domain_id: str, request: CreateMailbox, catalogue: Catalogue
 ) -> MailboxAccepted:
-    """Raises NotFound, DomainEnding, ServerEnding, ServerNotReady, PlanLimit, MailboxTaken."""
+    """Raises NotFound, DomainEnding, DomainBusy, ServerEnding, ServerNotReady, PlanLimit, MailboxTaken."""
     domain = await domains.get(session, domain_id)
     if domain is None:
         raise NotFound
     server = await usable_server(session, domain.server_id)
+    domain = await still_there(session, domain.id, server)
     if domain.state == "removing":
         raise DomainEnding("The domain is being removed.")
     limit = catalogue.plan(server.plan).mailboxes

@@ -35,8 +35,10 @@ class Vault:
         body = await self._put(f"/internal/mailboxes/{mailbox_id}", workspace_id, request.model_dump())
         return self._parse(MailboxSecretResponse, body).verifiers
 
-    async def webmail_key(self, workspace_id: str, server_id: str, hostname: str) -> WebmailKey:
-        request = WebmailKeyRequest(workspace_id=workspace_id, hostname=hostname)
+    async def webmail_key(
+        self, workspace_id: str, server_id: str, hostname: str, *, rekey: bool = False
+    ) -> WebmailKey:
+        request = WebmailKeyRequest(workspace_id=workspace_id, hostname=hostname, rekey=rekey)
         body = await self._put(
             f"/internal/servers/{server_id}/webmail-key", workspace_id, request.model_dump()
         )

@@ -62,6 +62,8 @@ class Known:
     addresses: list[Address] = field(default_factory=list)
     conditions: dict[str, Condition] = field(default_factory=dict)
     domains: list[Domain] = field(default_factory=list)
+    leaving: list[Domain] = field(default_factory=list)
+    """Domains of another server by now, whose records are still published for this one."""
     mailboxes: list[Mailbox] = field(default_factory=list)
     verifiers: dict[str, list[dict[str, Any]]] = field(default_factory=dict, repr=False)
 
@@ -84,6 +86,9 @@ async def load(session: AsyncSession, server: Server) -> Known:
     }
     one.domains = list(
         await session.scalars(select(Domain).where(Domain.server_id == of_server).order_by(Domain.id))
+    )
+    one.leaving = list(
+        await session.scalars(select(Domain).where(Domain.moving_from == of_server).order_by(Domain.id))
     )
     one.mailboxes = list(
         await session.scalars(select(Mailbox).where(Mailbox.server_id == of_server).order_by(Mailbox.id))
@@ -235,6 +240,6 @@ class Work:
     def host_address(self) -> HostAddress:
         """Where the host is, and which key it must show: the one-time key until it has taken its own."""
         server = self.server
-        one_time = self.ports.one_time_keys.public(server.id)
+        one_time = self.ports.one_time_keys.public(server.id, server.incarnation)
         pinned = server.host_key if server.host_key_own and server.host_key else one_time
         return HostAddress(server_id=server.id, address=self.address(4), pinned_host_key=pinned)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Literal
+
 from pydantic import BaseModel
 
 
@@ -22,9 +25,29 @@ class PlanView(BaseModel):
     mailboxes: int
 
 
+class OfferView(BaseModel):
+    """One plan in one zone, as the data centre said at `seen_at`. `out_of_stock`: the next zone of the region is taken.
+
+    `machine` is the size that would be taken now; `machine_price` what the data centre charges for it, which the plan's
+    price includes. `stale`: it could not be read for a while, and may be different now.
+    """
+
+    plan: str
+    availability: Literal["available", "scarce", "out_of_stock", "unknown"]
+    machine: str | None
+    vcpus: int | None
+    memory_bytes: int | None
+    machine_price: PriceView | None
+    seen_at: datetime | None
+    stale: bool
+
+
 class ZoneView(BaseModel):
+    """`plans` are sold here; `offers` say whether there is room for them now."""
+
     id: str
     plans: list[str]
+    offers: list[OfferView]
 
 
 class RegionView(BaseModel):
@@ -34,9 +57,19 @@ class RegionView(BaseModel):
     zones: list[ZoneView]
 
 
+class CapacityView(BaseModel):
+    """How many more servers our own limits at the data centres allow, over all zones: each takes one machine and two
+    addresses. None: nobody has looked yet, or there is no limit. At 0 a new server waits until the limit is raised."""
+
+    servers_left: int | None
+    seen_at: datetime | None
+    stale: bool
+
+
 class RegionsView(BaseModel):
     """`items` are the regions; each zone lists the plans that can be bought there."""
 
     items: list[RegionView]
     plans: list[PlanView]
+    capacity: CapacityView
     next_cursor: str | None = None

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ids import AddressId, JobId, ServerId, SubscriptionId
 
-ServerState = Literal["provisioning", "ready", "degraded", "stalled", "cancelling"]
+ServerState = Literal[
+    "provisioning", "ready", "degraded", "stalled", "restarting", "rescue", "rebuilding", "cancelling"
+]
 
 
 class ConditionView(BaseModel):
@@ -83,5 +85,26 @@ class CancelServer(BaseModel):
     reason: str = Field(min_length=1, max_length=500)
 
 
-class CancelAccepted(BaseModel):
+class OrderServer(BaseModel):
+    """`reason` is kept in the audit log."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class RebuildServer(BaseModel):
+    """`confirm_name` is the server's full host name. `mail_is_lost` says that you know what goes with the disk: all
+    mail in its mailboxes, unless you have copied it elsewhere (by IMAP) before, and what still waits to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    confirm_name: str = Field(max_length=253)
+    mail_is_lost: Literal[True]
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class OrderAccepted(BaseModel):
+    """Follow the job: its steps say how far the order has got."""
+
     job_id: JobId

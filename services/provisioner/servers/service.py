@@ -76,16 +76,21 @@ async def end(session: AsyncSession, server: Server, *, requested_by: str, reaso
     return job
 
 
+def confirm_name(server: Server, typed: str, verb: str) -> None:
+    """What cannot be undone needs the whole name. Raises NameMismatch."""
+    if typed != server.hostname:
+        raise NameMismatch(
+            f"Type the server's full name to {verb} it.", field="body.confirm_name",
+            next_action=f"Send confirm_name = {server.hostname}",
+        )  # fmt: skip
+
+
 async def cancel(session: AsyncSession, identity: Identity, server_id: str, request: CancelServer) -> Job:
     """Raises NotFound, NameMismatch, ServerEnding."""
     server = await repository.lock(session, server_id)
     if server is None:
         raise NotFound
-    if request.confirm_name != server.hostname:
-        raise NameMismatch(
-            "Type the server's full name to cancel it.", field="body.confirm_name",
-            next_action=f"Send confirm_name = {server.hostname}",
-        )  # fmt: skip
+    confirm_name(server, request.confirm_name, "cancel")
     if server.desired == "absent":
         raise ServerEnding("It has been cancelled already.")
     job = await end(session, server, requested_by=identity.subject, reason=request.reason)

@@ -19,6 +19,11 @@ from services.provisioner.steps.self_test import LAYERS, rows_of
 from services.provisioner.steps.ssh_trust import fingerprint
 
 STEP_OF = {step.condition: step.name for step in PRESENT}
+BY_ORDER: dict[str, ServerState] = {
+    "Restarting": "restarting",
+    "Rescue": "rescue",
+    "Rebuilding": "rebuilding",
+}
 TITLE_OF = {step.condition: step.title for step in PRESENT}
 
 
@@ -32,6 +37,8 @@ def state_of(server: Server, conditions: Mapping[str, Condition]) -> tuple[Serve
     ready = conditions.get("Ready")
     if ready is not None and ready.status == "true":
         return "ready", "The server is ready."
+    if ready is not None and ready.reason in BY_ORDER:
+        return BY_ORDER[ready.reason], ready.message
     if server.ever_ready:
         return "degraded", ready.message if ready is not None else ""
     return "provisioning", "The server is being set up."

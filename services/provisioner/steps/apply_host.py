@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from services.provisioner.hosts.desired import HostFacts
 from services.provisioner.hosts.port import HostCommandFailed
 from services.provisioner.models import Condition, Domain, Mailbox
+from services.provisioner.reconciler.lease import wake
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
@@ -22,7 +23,7 @@ class ApplyHost(Step):
     name = "apply_host"
     title = "Apply domains and mailboxes"
     condition = "HostApplied"
-    needs = ("install", "apply_mailboxes")
+    needs = ("install", "apply_mailboxes", "own_system")
     deadline = 300.0
     each_generation = True
 
@@ -80,6 +81,10 @@ class ApplyHost(Step):
         ]
         stored = await write.session.get_one(Domain, domain.id)
         stored.dkim = keys
+        if stored.moving_from is not None:
+            await wake(write.session, stored.moving_from)  # it withdraws the records that we publish now
+            stored.moving_from = None
+        stored.dns_verified = False  # of a rebuilt host: what is visible are the keys of the one before
         stored.state = "awaiting_dns"
         write.log(
             "apply_domain",

@@ -14,7 +14,8 @@ class Step:
     `needs` names the steps that must be satisfied before; `condition` is where the result is kept; after `deadline`
     seconds without success the server counts as stalled (and is still tried). `each_generation` steps run again when
     the wish changes; `recheck` steps also from time to time while all is well. `guards_ready`: a failure makes the
-    server not Ready. `title` is for people.
+    server not Ready. `aside` steps are not part of every server's making: they serve an order, or
+    a way round trouble. `title` is for people.
     """
 
     name: ClassVar[str]
@@ -25,6 +26,7 @@ class Step:
     each_generation: ClassVar[bool] = False
     recheck: ClassVar[bool] = False
     guards_ready: ClassVar[bool] = False
+    aside: ClassVar[bool] = False
 
     def satisfied(self, work: Work) -> bool:
         """Whether there is nothing to do now. Looks at rows only."""

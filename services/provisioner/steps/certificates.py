@@ -17,7 +17,7 @@ class Certificates(Step):
     name = "certificates"
     title = "Get the certificate"
     condition = "TlsReady"
-    needs = ("install", "publish_addresses")
+    needs = ("install", "publish_addresses", "own_system")
     deadline = 300.0
     recheck = True
     guards_ready = True
@@ -57,7 +57,7 @@ class DomainCertificates(Step):
     name = "domain_certificates"
     title = "Get the domains' certificates"
     condition = "DomainsReady"
-    needs = ("apply_host",)
+    needs = ("apply_host", "own_system")
     deadline = 600.0
 
     def satisfied(self, work: Work) -> bool:

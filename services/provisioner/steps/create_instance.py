@@ -14,13 +14,14 @@ from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.bind import book_volumes
+from services.provisioner.steps.choose_place import place_of
 
 
 class CreateInstance(Step):
     name = "create_instance"
     title = "Create the server"
     condition = "InstanceCreated"
-    needs = ("check_reputation", "security_group")
+    needs = ("check_reputation", "security_group", "retire_instance", "leave_zone")
     deadline = 300.0
 
     async def run(self, work: Work) -> Outcome:
@@ -32,14 +33,31 @@ class CreateInstance(Step):
             )
         request: dict[str, Any] = {}
         if row is None or row.state == "planned":
-            chosen = await self._choose(work)
+            # At the first try the size that was found to be there with the place is simply asked for.
+            found = work.server.commercial_type if row is None else None
+            chosen = found or await self._choose(work)
             if chosen is None:
-                return outcome_of(CloudOutOfStock("every size of the plan is out of stock"))
+                return await self._elsewhere(work)
             request = (await self._request(work, chosen)).model_dump(mode="json")
         outcome = await make(work, self._recipe(work, request))
-        if isinstance(outcome, Fatal) and outcome.reason == "OutOfStock" and work.server.commercial_type:
-            return Wait(0, "NextSize", f"Out of stock; trying {work.server.commercial_type}.")
+        if isinstance(outcome, Fatal) and outcome.reason == "OutOfStock":
+            if work.server.commercial_type:
+                return Wait(0, "NextSize", f"Out of stock; trying {work.server.commercial_type}.")
+            return await self._elsewhere(work)
         return outcome
+
+    async def _elsewhere(self, work: Work) -> Outcome:
+        """This zone has none of the plan's sizes: on to the next of its region. A server that was ever Ready stays
+        where its addresses are."""
+        later = work.ports.catalogue.places(work.server.zone)[1:]
+        found = None if work.server.ever_ready else await place_of(work, later)
+        if found is None:
+            return outcome_of(CloudOutOfStock("every size of the plan is out of stock"))
+        async with work.write() as write:
+            write.server.moving_to = found[0]
+        return Wait(
+            0, "NextZone", f"{work.server.zone} has no server of this size left; moving to {found[0]}."
+        )
 
     async def _choose(self, work: Work) -> str | None:
         """The first size of the plan that is said to be there; after a refusal, what the refusal left over."""

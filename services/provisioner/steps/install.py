@@ -17,7 +17,7 @@ class Install(Step):
     name = "install"
     title = "Install and harden the mail server"
     condition = "StackInstalled"
-    needs = ("ssh_trust",)
+    needs = ("ssh_trust", "own_system")
     deadline = 900.0
 
     async def run(self, work: Work) -> Outcome:

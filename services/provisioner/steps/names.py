@@ -24,8 +24,17 @@ def wanted(work: Work) -> dict[str, Any]:
         "ipv4": work.address(4),
         "ipv6": work.address(6),
         "tlsa_spki_sha256": (tls["current_spki_sha256"], tls["next_spki_sha256"]) if tls else (),
-        "domains": tuple(_domain(row) for row in work.known.domains if row.dkim and row.state != "removing"),
+        "domains": tuple(
+            _domain(row) for row in (*work.known.domains, *work.known.leaving) if _shown(work, row)
+        ),
     }
+
+
+def _shown(work: Work, row: Domain) -> bool:
+    """A domain that moves is published for the server that it comes from, with that one's keys, until the new one has
+    made its own: it is never without records, and never has two sets of them."""
+    ours = row.moving_from in (None, work.server.id)
+    return bool(row.dkim) and row.state != "removing" and ours
 
 
 def _domain(row: Domain) -> DomainDesired:

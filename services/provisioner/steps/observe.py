@@ -14,7 +14,7 @@ class Observe(Step):
     name = "observe"
     title = "Look at the server from the data centre's side"
     condition = "InstanceHealthy"
-    needs = ("power_on",)
+    needs = ("power_on", "own_system")
     recheck = True
     guards_ready = True
 

@@ -18,10 +18,10 @@ class PublishAddresses(Step):
     name = "publish_addresses"
     title = "Publish the server's name"
     condition = "NamesAnnounced"
-    needs = ("check_reputation",)
+    needs = ("check_reputation", "leave_zone")
 
     async def run(self, work: Work) -> Outcome:
-        if work.server.names_generation == 0:
+        if not names.is_published(work):
             await names.publish(work)
         return Done(f"{work.server.hostname} is being published", {"hostname": work.server.hostname})
 

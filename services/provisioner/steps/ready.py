@@ -23,7 +23,7 @@ class Ready(Step):
     name = "ready"
     title = "Ready"
     condition = "Ready"
-    needs = ("self_test", "observe")
+    needs = ("self_test", "observe", "own_system")
 
     async def run(self, work: Work) -> Outcome:
         first = not work.server.ever_ready

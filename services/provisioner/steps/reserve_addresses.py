@@ -28,6 +28,7 @@ class ReserveAddresses(Step):
     name = "reserve_addresses"
     title = "Reserve addresses"
     condition = "AddressesReserved"
+    needs = ("choose_place", "leave_zone")
     deadline = 120.0
 
     def satisfied(self, work: Work) -> bool:
@@ -42,9 +43,11 @@ class ReserveAddresses(Step):
         )
 
     async def _reserve(self, work: Work, family: Literal[4, 6]) -> Outcome:
-        refused = [row for row in work.known.addresses if row.family == family and row.state == "burned"]
-        attempt = len([row for row in work.known.addresses if row.family == family]) + 1
-        if attempt > work.settings.address_attempts:
+        mine = [row for row in work.known.addresses if row.family == family]
+        here = {row.id for row in work.known.resources if row.zone == work.server.zone}
+        refused = [row for row in mine if row.state == "burned" and row.resource_id in here]
+        attempt = len(mine) + 1
+        if len(refused) >= work.settings.address_attempts:
             if not self._stopped(work):
                 await self._tell(work, refused, "It is held, and no other is tried.")
             return Fatal(

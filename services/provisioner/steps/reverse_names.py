@@ -20,7 +20,7 @@ class ReverseNames(Step):
     name = "reverse_names"
     title = "Set the reverse names"
     condition = "RdnsSet"
-    needs = ("publish_addresses",)
+    needs = ("publish_addresses", "leave_zone")
     deadline = 300.0
 
     def __init__(self) -> None:

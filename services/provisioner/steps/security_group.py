@@ -25,6 +25,7 @@ class SecurityGroup(Step):
     name = "security_group"
     title = "Open the ports for mail"
     condition = "SecurityGroupReady"
+    needs = ("choose_place", "leave_zone")
     deadline = 120.0
 
     async def run(self, work: Work) -> Outcome:

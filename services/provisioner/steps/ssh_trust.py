@@ -31,7 +31,7 @@ class SshTrust(Step):
     name = "ssh_trust"
     title = "Establish trust over SSH"
     condition = "SshTrusted"
-    needs = ("power_on",)
+    needs = ("power_on", "own_system")
     deadline = 240.0
 
     async def run(self, work: Work) -> Outcome:

@@ -22,7 +22,8 @@ class UserData(Step):
             server_id=server.id,
             hostname=server.hostname,
             host_key=OneTimeHostKey(
-                SecretStr(keys.private_openssh(server.id).decode()), keys.public(server.id)
+                SecretStr(keys.private_openssh(server.id, server.incarnation).decode()),
+                keys.public(server.id, server.incarnation),
             ),
             user_ca_public_key=work.ports.user_ca_public_key,
         )

@@ -13,9 +13,9 @@ from shared.jobs import JobView
 from tests.provisioner.api import Api
 
 STEPS = [
-    "reserve_addresses", "check_reputation", "security_group", "create_instance", "user_data", "bind", "power_on",
-    "publish_addresses", "ssh_trust", "forget_user_data", "install", "publish_names", "reverse_names",
-    "certificates", "webmail_key", "self_test", "observe", "ready",
+    "choose_place", "reserve_addresses", "check_reputation", "security_group", "create_instance",
+    "user_data", "bind", "power_on", "publish_addresses", "ssh_trust", "forget_user_data", "install",
+    "publish_names", "reverse_names", "certificates", "webmail_key", "self_test", "observe", "ready",
 ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ async def test_a_stalled_step_makes_the_job_stalled_until_it_goes_on(api: Api) -
     await api.stage.play(lambda: api.stage.is_true(server.id, "Stalled"))
     job = (await api.get(f"{api.path}/jobs/{job_id}")).json()
     assert job["state"] == "stalled"
-    step = next(step for step in job["steps"] if step["name"] == "create_instance")
+    step = next(step for step in job["steps"] if step["name"] == "choose_place")
     assert (step["state"], step["next_action"]) == ("failed", WAIT_OR_REFUND)
     api.stage.outside.cloud.stock["DEV1-S"] = "available"
     await api.stage.due_now(server.id)

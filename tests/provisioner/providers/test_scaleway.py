@@ -150,6 +150,35 @@ async def test_stock_is_told_for_every_type_over_all_pages(stage: Stage) -> None
     assert set(stock.values()) <= {"available", "scarce", "shortage"}
 
 
+async def test_types_are_told_with_price_size_and_stock(stage: Stage) -> None:
+    types = {one.name: one for one in await cloud_of(stage).machine_types(ZONE)}
+    small = types["DEV1-S"]
+    assert (small.monthly_cents, small.vcpus, small.memory_bytes) == (655, 2, 2 * 1024**3)
+    assert small.availability == "available"
+
+
+async def test_limits_are_told_with_what_is_used_in_a_zone(stage: Stage) -> None:
+    cloud = cloud_of(stage)
+    before = {one.resource: one for one in await cloud.limits(ZONE)}
+    assert before["servers"].quota == stage.settings.quota_servers
+    assert before["addresses"].quota == stage.settings.quota_ips
+    await made(cloud)
+    await cloud.reserve_ip("nl-ams-1", 4, TAGS)
+    after = {one.resource: one.used for one in await cloud.limits(ZONE)}
+    assert after["servers"] == before["servers"].used + 1
+    assert after["addresses"] == before["addresses"].used + 2
+
+
+async def test_a_stopped_server_is_told_what_to_boot_next(stage: Stage) -> None:
+    cloud = cloud_of(stage)
+    key = await made(cloud)
+    assert (await cloud.get_instance(ZONE, key)).boot_type == "local"
+    await cloud.set_boot_type(ZONE, key, "rescue")
+    assert (await cloud.get_instance(ZONE, key)).boot_type == "rescue"
+    with pytest.raises(CloudBusy):
+        await cloud.stop_in_place(ZONE, key)
+
+
 async def test_an_unknown_image_or_type_is_refused(stage: Stage) -> None:
     cloud = cloud_of(stage)
     with pytest.raises(CloudNotFound):

@@ -28,10 +28,18 @@ CREATING = (
     "names.before_emit", "names.after_emit", "webmail_key.after_set", "ready.before", "ready.after",
     "pass.before_release", "pass.after_release",
 )  # fmt: skip
+REBOOTING = (
+    "boot.before_stop", "boot.after_stop", "boot.after_stopped", "boot.before_start", "boot.after_start",
+)  # fmt: skip
+RESCUING = ("boot.after_boot_type",)
+REBUILDING = ("rebuild.before_reset", "rebuild.after_reset")
+MOVING = ("zone.before_reset", "zone.after_reset")
 PAYING = ("inbox.before_done",)
 REFUNDING = ("refund.after_end", "refund.before_done")
-GAPS = (*CREATING, *LOST_ANSWERS, *HELD, *SERVING, *DELETING, *SWEEPING, *PAYING, *REFUNDING)
+ORDERS = (*REBOOTING, *RESCUING, *REBUILDING, *MOVING)
+GAPS = (*CREATING, *LOST_ANSWERS, *HELD, *SERVING, *DELETING, *SWEEPING, *ORDERS, *PAYING, *REFUNDING)
 
+_ASIDE = {step.name for step in PRESENT if step.aside}
 _OF_SERVING = {"apply_mailboxes", "apply_host", "domain_certificates", "remove_domains"}
 
 
@@ -39,7 +47,8 @@ def _around(names: list[str]) -> tuple[str, ...]:
     return tuple(f"step.{name}.{gap}" for name in names for gap in ("before", "after"))
 
 
-CREATING_STEPS = _around([step.name for step in PRESENT if step.name not in _OF_SERVING])
+CREATING_STEPS = _around([step.name for step in PRESENT if step.name not in _OF_SERVING | _ASIDE])
+ASIDE_STEPS = _around([step.name for step in PRESENT if step.aside])
 SERVING_STEPS = _around([step.name for step in PRESENT if step.name in _OF_SERVING])
 DELETING_STEPS = _around([step.name for step in ABSENT])
-ALL = (*GAPS, *CREATING_STEPS, *SERVING_STEPS, *DELETING_STEPS)
+ALL = (*GAPS, *CREATING_STEPS, *ASIDE_STEPS, *SERVING_STEPS, *DELETING_STEPS)

@@ -102,6 +102,23 @@ async def test_a_layer_without_evidence_blocks_ready(stage: Stage, layer: str) -
     assert not (await stage.server(server.id)).ever_ready
 
 
+async def test_without_a_proof_of_outgoing_port_25_no_server_is_ready(stage: Stage) -> None:
+    """Five layers with evidence are not enough: that very row has to be there."""
+    stage.outside.self_test.unproven = True
+    server = await stage.paid()
+
+    async def tried() -> bool:
+        return stage.outside.self_test.runs > 2
+
+    await stage.play(tried)
+    assert not (await stage.server(server.id)).ever_ready
+    tested = await stage.condition(server.id, "SmtpVerified")
+    assert tested is not None
+    assert "port 25" in tested.message
+    stage.outside.self_test.unproven = False
+    await stage.ready(server.id)
+
+
 async def test_what_breaks_later_takes_ready_away_and_gives_it_back(stage: Stage) -> None:
     server = await stage.paid()
     await stage.ready(server.id)

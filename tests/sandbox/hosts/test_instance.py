@@ -131,6 +131,25 @@ async def test_stop_is_clean_and_start_brings_the_same_system_back(server: Insta
     )
 
 
+async def test_the_rescue_system_is_another_one_with_the_disk_at_hand(server: Instance) -> None:
+    await booted(server)
+    await server.run_inside(["sh", "-c", "echo kept > /srv/file"])
+    key = await server.run_inside(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
+    assert await server.stop(30)
+    server.record.rescue = True
+    await booted(server)
+    assert (await server.run_inside(["hostname"])).startswith("rescue-")
+    assert await server.run_inside(["cat", "/mnt/srv/file"]) == "kept\n"
+    assert await server.run_inside(["sh", "-c", "ls /srv"]) == ""
+    assert await server.run_inside(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]) != key
+    await server.run_inside(["sh", "-c", "echo mended > /mnt/srv/file"])
+    assert await server.stop(30)
+    server.record.rescue = False
+    await booted(server)
+    assert await server.run_inside(["cat", "/srv/file"]) == "mended\n"
+    assert await server.run_inside(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]) == key
+
+
 async def test_cutting_the_power_and_deleting_leaves_nothing(hosts: Hosts, server: Instance) -> None:
     await boot(server)
     group, directory = Cgroup(server.group.path), server.directory

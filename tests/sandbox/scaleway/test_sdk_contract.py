@@ -51,6 +51,18 @@ async def until_state(api: InstanceUtilsV1API, server_id: str, state: str) -> in
     raise AssertionError(f"server {server_id} did not become {state}")
 
 
+async def test_quotas_and_their_use_are_readable(listening: Stage) -> None:
+    iam, api = IamV1Alpha1API(sdk(listening)), InstanceUtilsV1API(sdk(listening))
+    limits = {one.name: one.limit for one in (await off_loop(iam.list_quota)).quota}
+    assert limits["instance_ips"] == listening.settings.quota_ips
+    ip = (await off_loop(api.create_ip, type_="routed_ipv4", tags=[])).ip
+    assert ip is not None
+    shown = (await off_loop(api.get_dashboard)).dashboard
+    assert shown is not None
+    assert (shown.ips_count, shown.ips_unused, shown.servers_by_types) == (1, 1, {})
+    await off_loop(api.delete_ip, ip=ip.id)
+
+
 async def test_types_stock_and_images_are_readable(listening: Stage) -> None:
     api, market = InstanceUtilsV1API(sdk(listening)), MarketplaceV2API(sdk(listening))
     types = await off_loop(api.list_servers_types)
@@ -124,6 +136,12 @@ async def test_the_whole_life_of_a_server(listening: Stage) -> None:
     assert running.location is not None
     volume_id = running.volumes["0"].id
     assert (await off_loop(block.get_volume, volume_id=volume_id)).references[0].status == "attached"
+    await off_loop(api.server_action, server_id=identifier, action="stop_in_place")
+    await until_state(api, identifier, "stopped in place")
+    await off_loop(api._update_server, server_id=identifier, boot_type="rescue")
+    await off_loop(api.server_action, server_id=identifier, action="poweron")
+    rescued = await until_state(api, identifier, "running")
+    assert rescued.boot_type == "rescue"
     await off_loop(api.server_action, server_id=identifier, action="poweroff")
     await until_state(api, identifier, "stopped")
     await off_loop(api.delete_server, server_id=identifier)

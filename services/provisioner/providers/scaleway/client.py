@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from services.provisioner.ports import (
     Availability,
+    BootType,
     CloudBusy,
     CloudInstance,
     CloudIp,
@@ -20,6 +21,8 @@ from services.provisioner.ports import (
     CloudUnavailable,
     CloudVolume,
     InstanceRequest,
+    Limit,
+    MachineType,
 )
 from services.provisioner.providers.scaleway import shapes
 from services.provisioner.providers.scaleway.errors import error_of
@@ -168,15 +171,41 @@ class Scaleway:
     # -- servers -------------------------------------------------------------------------------------------
 
     async def availability(self, zone: str) -> Mapping[str, Availability]:
-        found: dict[str, Availability] = {}
-        path = _instance(zone, "products", "servers", "availability")
+        items = await self._by_name(_instance(zone, "products", "servers", "availability"))
+        return {name: item["availability"] for name, item in items.items()}
+
+    async def machine_types(self, zone: str) -> list[MachineType]:
+        stock = await self.availability(zone)
+        items = await self._by_name(_instance(zone, "products", "servers"))
+        return [shapes.machine_type(name, item, stock[name]) for name, item in items.items() if name in stock]
+
+    async def _by_name(self, path: str) -> dict[str, Json]:
+        """All pages of a list that is an object by type name."""
+        found: dict[str, Json] = {}
         for page in range(1, 100):
             response = await self._call("GET", path, params={"page": str(page), "per_page": str(PAGE)})
             servers = response.json()["servers"]
-            found |= {name: item["availability"] for name, item in servers.items()}
+            found |= servers
             if not servers or len(found) >= int(response.headers.get("X-Total-Count", len(found))):
                 break
         return found
+
+    async def limits(self, zone: str) -> list[Limit]:
+        """Quotas are the organization's (IAM), their use is told by each zone's dashboard (Instance)."""
+        quotas: dict[str, int | None] = {}
+        for page in range(1, 100):
+            params = {"page": str(page), "page_size": str(PAGE)}
+            body = await self._json("GET", "/iam/v1alpha1/quota", params=params)
+            items = body["quota"]
+            quotas |= {item["name"]: None if item.get("unlimited") else item.get("limit") for item in items}
+            if not items or page * PAGE >= int(body.get("total_count", 0)):
+                break
+        path, params = _instance(zone, "dashboard"), {"project": self._project}
+        shown = (await self._json("GET", path, params=params))["dashboard"]
+        return [
+            Limit(resource="servers", quota=quotas.get("instance_servers"), used=shown["servers_count"]),
+            Limit(resource="addresses", quota=quotas.get("instance_ips"), used=shown["ips_count"]),
+        ]
 
     async def find_image(self, zone: str, label: str, commercial_type: str) -> str:
         """The image of that label that this type can boot: a label has one per architecture."""
@@ -220,6 +249,13 @@ class Scaleway:
 
     async def power_off(self, zone: str, instance_id: str) -> None:
         await self._act(zone, instance_id, "poweroff")
+
+    async def stop_in_place(self, zone: str, instance_id: str) -> None:
+        await self._act(zone, instance_id, "stop_in_place")
+
+    async def set_boot_type(self, zone: str, instance_id: str, boot_type: BootType) -> None:
+        body = {"boot_type": boot_type}
+        await self._call("PATCH", _instance(zone, "servers", instance_id), json=body)
 
     async def _act(self, zone: str, instance_id: str, action: str) -> None:
         """A state that the action does not start from is a matter of time, not a fault of the request."""

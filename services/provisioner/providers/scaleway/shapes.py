@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from services.provisioner.ports import CloudInstance, CloudIp, CloudRule, CloudSecurityGroup, CloudVolume
+from services.provisioner.ports import (
+    Availability,
+    CloudInstance,
+    CloudIp,
+    CloudRule,
+    CloudSecurityGroup,
+    CloudVolume,
+    MachineType,
+)
 
 Json = dict[str, Any]
 
@@ -71,6 +79,18 @@ def server(item: Json) -> CloudInstance:
         ip_ids=tuple(ip["id"] for ip in item.get("public_ips") or ()),
         volume_ids=tuple(volumes[key]["id"] for key in sorted(volumes)),
         security_group_id=(item.get("security_group") or {}).get("id"),
+        boot_type="rescue" if item.get("boot_type") == "rescue" else "local",
+    )
+
+
+def machine_type(name: str, item: Json, availability: Availability) -> MachineType:
+    price = item.get("monthly_price")
+    return MachineType(
+        name=name,
+        availability=availability,
+        monthly_cents=None if price is None else round(float(price) * 100),
+        vcpus=int(item["ncpus"]),
+        memory_bytes=int(item["ram"]),
     )
 
 
