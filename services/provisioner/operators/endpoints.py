@@ -1,4 +1,4 @@
-"""`GET /{servers,stuck,unknown,findings,quotas,stock}` for operators, on a unix socket of their own (ADR 10).
+"""`GET /{servers,stuck,unknown,unowned,findings,quotas,stock}` for operators, on a unix socket of their own (ADR 10).
 
 The socket belongs to the worker's account and nobody else may open it (mode 0600): whoever can is an operator. The
 gateway does not know it, and no token opens it. Only GET is answered.
