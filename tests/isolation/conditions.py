@@ -88,7 +88,10 @@ async def _shown(row: _Row, stage: Stage, function: FunctionType, number: int) -
     if not known.holds or function.__code__ not in known.through:
         return None
     with mutated(function, number):
-        return await row.run(stage)
+        try:
+            return await row.run(stage)
+        except AssertionError as error:  # what the row needs cannot even be made
+            return f"{row.name}: {str(error)[:200]}"
 
 
 @contextmanager
