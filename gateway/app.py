@@ -17,6 +17,7 @@ from gateway.authority import Authority, Snapshot
 from gateway.documentation import Documentation
 from gateway.filter.guard import Guard
 from gateway.filter.threats import ThreatPublisher
+from gateway.head import KnownHeads
 from gateway.mint import Minter
 from gateway.pipeline import Pipeline
 from gateway.pool import ServiceDown
@@ -66,6 +67,7 @@ class Gateway:
             self.guard,
         )
         self.access_log = AccessLog()
+        self.known_heads = KnownHeads()
         self._registry = CollectorRegistry()
         self._registry.register(self.access_log)
         self._stop = asyncio.Event()
@@ -116,10 +118,10 @@ class Gateway:
     # -- ASGI ----------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -136,8 +138,9 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "GET" and scope["path"] in _OWN:
-            response = await getattr(self, _OWN[scope["path"]])()
+        own = _OWN.get(scope["raw_path"])
+        if own is not None and scope["method"] == "GET":
+            response = await getattr(self, own)()
             await _reply(response, [], new_request_id(), scope, receive, send)
             return
         trail = Trail(request_id=new_request_id())
@@ -221,11 +224,11 @@ class Gateway:
 
 
 _OWN = {
-    "/healthz": "healthz",
-    "/readyz": "readyz",
-    "/metrics": "metrics",
-    "/v1/openapi.json": "openapi",
-    "/v1/docs": "docs",
+    b"/healthz": "healthz",
+    b"/readyz": "readyz",
+    b"/metrics": "metrics",
+    b"/v1/openapi.json": "openapi",
+    b"/v1/docs": "docs",
 }
 
 

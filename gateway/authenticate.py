@@ -67,13 +67,21 @@ class AccessTokens:
             KEYS.labels(kid).set(kid in keys)
         self._keys = dict(keys)
 
+    def remembered(self, token: bytes) -> Principal | None:
+        """The person, if this very token was verified less than a minute ago and still holds."""
+        known = self._cache.get(token)
+        if known is None:
+            return None
+        if known[0] > time.time():
+            return known[1]
+        del self._cache[token]
+        return None
+
     async def principal(self, token: bytes) -> Principal | None:
         """The person, or None when the token is not valid now. Raises Unavailable while there are no keys."""
-        known = self._cache.get(token)
+        known = self.remembered(token)
         if known is not None:
-            if known[0] > time.time():
-                return known[1]
-            del self._cache[token]
+            return known
         text = token.decode("latin-1")
         if not self._verifier.knows(text):
             await self._refetch()

@@ -92,7 +92,13 @@ class Connection(asyncio.Protocol):
                 raise UpstreamError(self._failure, answered=self._seen)
             if self._head_done:
                 return
-            await self._wait(seconds)
+            self._waiter = self._loop.create_future()
+            self.deadline = self._loop.time() + seconds
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self.deadline = NEVER
 
     async def read(self, seconds: float) -> bytes:
         """The next piece of the body; empty at its end. Raises UpstreamError when it breaks off."""

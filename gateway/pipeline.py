@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
@@ -12,6 +12,7 @@ from gateway.authority import Authority
 from gateway.authorize import Decision, Principal, comes_from, decide
 from gateway.filter import protocol as request_filter
 from gateway.filter.guard import Guard
+from gateway.head import Head
 from gateway.mint import Minter
 from gateway.proxy import Exchange
 from gateway.rate_limit import Buckets, Streams
@@ -95,31 +96,32 @@ class Pipeline:
 
     async def run(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> int:
         """The status sent. Raises DomainError for what is refused, before anything was sent."""
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        trail.client_ip = request_filter.client_ip(headers)
-        by_name = dict(headers)
-        credential = by_name.get(b"authorization")
+        head: Head = scope.get("head") or Head(scope["headers"])
+        trail.client_ip = head.client_ip
         try:
-            match = self._route(scope, headers, by_name)
+            match = self._route(scope, head)
             route = trail.route = match.route
-            principal = trail.principal = await self._caller(route, credential, trail)
+            principal = trail.principal = await self._caller(route, head.credential, trail)
         except DomainError:
             if not trail.judged:
                 await self._guard.admit(trail)
             raise
-        await self._guard.admit(trail)
+        if self._guard.minds(trail):
+            await self._guard.admit(trail)
         self._limit(route, principal, trail)
         workspace_id = trail.asked_workspace = match.params.get("workspace_id")
         role = await self._admit(route, principal, workspace_id)
         trail.workspace_id = workspace_id
-        if route.idempotency and b"idempotency-key" not in by_name:
+        if route.idempotency and b"idempotency-key" not in head.by_name:
             raise IdempotencyKeyMissing(next_action="Send a fresh random value in Idempotency-Key.")
-        receive = await self._guard.examine(scope, match, by_name, receive, trail)
+        declared = self._guard.examine(scope["query_string"], match, head, trail)
+        if declared is not None and head.has_body:
+            receive = await self._guard.examine_body(declared, head.by_name, receive, trail)
         if route.method != "GET":
             # A caller may take his time over a body; what was true at its beginning has to be true at its end.
             role = await self._admit(route, principal, workspace_id)
         token = self._minter.token(route, principal, workspace_id, role, trail.client_ip)
-        exchange = trail.exchange = self._exchange(scope, route, by_name, token, trail, credential)
+        exchange = trail.exchange = self._exchange(scope, route, head, token, trail)
         proxy = self._upstreams.proxies[route.service]
         if not route.stream:
             return await proxy.forward(exchange, receive, send)
@@ -130,24 +132,27 @@ class Pipeline:
         """The caller's role in the workspace, as of now. Raises what refuses him."""
         if principal is not None and self._ended(principal):
             raise Unauthenticated("The session or key has ended.", next_action="Sign in, or use another key.")
-        role = await self._role(route, principal, workspace_id)
+        role = None
+        if principal is not None:
+            role = self._known_role(principal, workspace_id) or await self._role(
+                route, principal, workspace_id
+            )
         decision = decide(route, principal, workspace_id, role, int(self._now()))
         if decision.refusal is not None:
             raise _refusal(decision, route)
         return role
 
-    def _route(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], by_name: Mapping[bytes, bytes]
-    ) -> Match:
+    def _route(self, scope: Scope, head: Head) -> Match:
         raw_path: bytes = scope["raw_path"]
         if (
-            by_name.get(b"sec-fetch-site") == b"cross-site"
+            head.by_name.get(b"sec-fetch-site") == b"cross-site"
             and (scope["method"], raw_path) not in self.table.linked
         ):
             raise BadRequest(request_filter.CROSS_SITE)
-        refused = request_filter.check(
-            raw_path, scope["query_string"], headers, self._settings.max_body_bytes
-        )
+        refused = head.refused or request_filter.check_target(raw_path, scope["query_string"])
+        if refused is None and head.has_body:
+            length = head.by_name.get(b"content-length", b"0")
+            refused = request_filter.check_length(length, self._settings.max_body_bytes)
         if refused is not None:
             raise BadRequest(refused)
         match = self.table.match(scope["method"], raw_path.decode("ascii"))
@@ -169,7 +174,7 @@ class Pipeline:
             honeytoken = self._guard.conduct.is_honeytoken(trail, credential)
             principal = None if honeytoken else await self._keys.principal(credential)
         else:
-            principal = await self._tokens.principal(credential)
+            principal = self._tokens.remembered(credential) or await self._tokens.principal(credential)
         if principal is None or self._ended(principal):
             self._count_failure(trail)
             raise Unauthenticated(
@@ -187,15 +192,18 @@ class Pipeline:
         identifier = principal.session_id or principal.key_id
         return identifier is not None and self._authority.ended(identifier)
 
-    async def _role(self, route: Route, principal: Principal | None, workspace_id: str | None) -> str | None:
-        """From the map while it can be trusted; a person whom it does not know is asked about, since he may have
-        joined a moment ago. Without trust auth is asked about every read, and nothing may be changed."""
-        if principal is None:
+    def _known_role(self, principal: Principal, workspace_id: str | None) -> str | None:
+        """From the map while it can be trusted."""
+        if workspace_id is None or not self._authority.fresh:
             return None
+        return self._authority.role(principal.account_id, workspace_id)
+
+    async def _role(self, route: Route, principal: Principal, workspace_id: str | None) -> str | None:
+        """What the map does not say: a person whom it does not know is asked about, since he may have joined a moment
+        ago. Without trust auth is asked about every read, and nothing may be changed."""
         if self._authority.fresh:
-            role = self._authority.role(principal.account_id, workspace_id) if workspace_id else None
-            if role is not None or workspace_id is None or principal.kind == "api_key":
-                return role
+            if workspace_id is None or principal.kind == "api_key":
+                return None
             return await self._introspected(principal, workspace_id)
         if route.method != "GET":
             raise Unavailable("Rights cannot be checked for changes at the moment.", retry_after=5)
@@ -240,38 +248,31 @@ class Pipeline:
 
     # -- on its way ----------------------------------------------------------------------------------------
 
-    def _exchange(
-        self,
-        scope: Scope,
-        route: Route,
-        headers: dict[bytes, bytes],
-        token: bytes,
-        trail: Trail,
-        credential: bytes | None,
-    ) -> Exchange:
+    def _exchange(self, scope: Scope, route: Route, head: Head, token: bytes, trail: Trail) -> Exchange:
         request_id = trail.request_id.encode()
-        traceparent = headers.get(b"traceparent")
+        traceparent = head.by_name.get(b"traceparent")
         if traceparent is None or not request_filter.TRACEPARENT.fullmatch(traceparent):
             traceparent = traceparent_of(trail.request_id).encode()
-        passed = request_filter.forwarded(scope["headers"], route.cookie)
-        passed += (
-            (b"x-sc-identity", token),
-            (b"x-request-id", request_id),
-            (b"traceparent", traceparent),
-        )
+        headers = b"%bx-sc-identity: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n" % (
+            head.passed, token, request_id, traceparent,
+        )  # fmt: skip
+        if route.cookie is not None:
+            name = route.cookie.encode()
+            content = request_filter.cookie(head.headers, name)
+            headers += b"cookie: %b=%b\r\n" % (name, content) if content is not None else b""
         query: bytes = scope["query_string"]
-        length = headers.get(b"content-length")
+        length = head.by_name.get(b"content-length")
         return Exchange(
             method=scope["method"],
             target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
-            headers=passed,
-            has_body=length is not None or b"transfer-encoding" in headers,
+            headers=headers,
+            has_body=head.has_body,
             content_length=int(length) if length is not None else None,
             request_id=request_id,
             stream=route.stream,
             cookies=route.service == "auth" and route.access != "workspace",
             extra=trail.extra,
-            allowed=lambda: self._still_allowed(route, trail, bearer(credential)),
+            allowed=lambda: self._still_allowed(route, trail, bearer(head.credential)),
         )
 
     async def _still_allowed(self, route: Route, trail: Trail, credential: bytes | None) -> bool:

@@ -39,11 +39,11 @@ class Broken(Exception):
 
 @dataclass(slots=True)
 class Exchange:
-    """One request, ready to be sent on. `headers` are those for the service."""
+    """One request, ready to be sent on. `headers` are those for the service, as the lines of its request."""
 
     method: str
     target: bytes
-    headers: list[tuple[bytes, bytes]]
+    headers: bytes
     has_body: bool
     content_length: int | None
     request_id: bytes
@@ -85,16 +85,20 @@ class Proxy:
                 breaker.abandoned()
         status = connection.status
         body = None if exchange.stream else connection.whole()
-        if body is not None:
-            # All of it is at hand: the connection is free before the caller has taken a byte.
-            head = self._answer_head(connection, exchange)
-            self._pool.release(connection)
-            await _send_whole(head, body, exchange, send)
-            return status
         try:
-            await self._answer(connection, exchange, receive, send)
+            if body is None:
+                await self._answer(connection, exchange, receive, send)
+                return status
+            head = self._answer_head(connection, exchange)
         finally:
+            # If all of it is at hand the connection is free before the caller has taken a byte.
             self._pool.release(connection)
+        exchange.begun = True
+        try:
+            await send(head)
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+        except OSError as error:
+            raise ClientGone from error
         return status
 
     # -- request -------------------------------------------------------------------------------------------
@@ -112,32 +116,33 @@ class Proxy:
                 raise ClientGone
         pool = self._pool
         connection = pool.idle() or await pool.acquire()
-        reused = connection.requests > 0
-        try:
-            return await self._ask(connection, exchange, first, receive)
-        except UpstreamError as error:
-            repeatable = exchange.method in _REPEATABLE and not exchange.has_body
-            if error.answered or not reused or not repeatable:
+        while True:
+            reused = connection.requests > 0
+            try:
+                await self._ask(connection, exchange, first, receive)
+            except UpstreamError as error:
+                pool.release(connection)
+                if error.answered or not reused or exchange.has_body or exchange.method not in _REPEATABLE:
+                    raise
+            except BaseException:
+                pool.release(connection)
                 raise
-        return await self._ask(await pool.acquire(fresh=True), exchange, first, receive)
-
-    async def _ask(
-        self, connection: Connection, exchange: Exchange, first: BodyMessage, receive: Receive
-    ) -> Connection:
-        try:
-            body, more = first.get("body", b""), first.get("more_body", False)
-            self._check_size(len(body))
-            framing = _framing(exchange, body, more)
-            head = self._head(exchange, framing)
-            connection.start(head + _chunk(body) if framing == _CHUNKED else head + body, exchange.request_id)
-            if more:
-                await self._pump(connection, len(body), framing, receive)
             else:
-                await connection.head(self._settings.first_byte_seconds)
-        except BaseException:
-            self._pool.release(connection)
-            raise
-        return connection
+                return connection
+            connection = await pool.acquire(fresh=True)
+
+    def _ask(
+        self, connection: Connection, exchange: Exchange, first: BodyMessage, receive: Receive
+    ) -> Awaitable[None]:
+        """Sends the request, and lets wait for the head of the answer."""
+        body, more = first.get("body", b""), first.get("more_body", False)
+        self._check_size(len(body))
+        framing = _framing(exchange, body, more)
+        head = self._head(exchange, framing)
+        connection.start(head + _chunk(body) if framing == _CHUNKED else head + body, exchange.request_id)
+        if more:
+            return self._pump(connection, len(body), framing, receive)
+        return connection.head(self._settings.first_byte_seconds)
 
     async def _pump(self, connection: Connection, sent: int, framing: bytes, receive: Receive) -> None:
         """Sends the rest of the body while waiting for the head of an answer, which may come before its end."""
@@ -178,15 +183,10 @@ class Proxy:
             raise BodyTooLarge(f"A body may have {self._settings.max_body_bytes} bytes.")
 
     def _head(self, exchange: Exchange, framing: bytes) -> bytes:
-        parts = [exchange.method.encode(), b" ", exchange.target, self._host]
-        for name, value in exchange.headers:
-            parts += (name, b": ", value, b"\r\n")
+        head = b"%b %b%b%b" % (exchange.method.encode(), exchange.target, self._host, exchange.headers)
         if framing == _CHUNKED:
-            parts.append(b"transfer-encoding: chunked\r\n")
-        elif framing:
-            parts += (b"content-length: ", framing, b"\r\n")
-        parts.append(b"\r\n")
-        return b"".join(parts)
+            return head + b"transfer-encoding: chunked\r\n\r\n"
+        return head + b"content-length: %b\r\n\r\n" % framing if framing else head + b"\r\n"
 
     # -- answer --------------------------------------------------------------------------------------------
 
@@ -204,6 +204,8 @@ class Proxy:
             async with asyncio.timeout(limit):
                 exchange.begun = True
                 await send(self._answer_head(connection, exchange))
+                if exchange.stream:  # its first piece may be long in coming
+                    await send({"type": "http.response.body", "body": b"", "more_body": True})
                 await self._copy(connection, exchange, send, over)
         except (UpstreamError, TimeoutError) as error:
             connection.abort()
@@ -245,15 +247,6 @@ class Proxy:
             if not reading.done():
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
-
-
-async def _send_whole(head: Message, body: bytes, exchange: Exchange, send: Send) -> None:
-    exchange.begun = True
-    try:
-        await send(head)
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-    except OSError as error:
-        raise ClientGone from error
 
 
 async def _over(receive: Receive, allowed: Callable[[], Awaitable[bool]]) -> None:

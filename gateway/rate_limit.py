@@ -84,18 +84,19 @@ class Buckets:
 
     def take(self, caller: Hashable, cost: int) -> Verdict:
         now = self._monotonic()
-        level, since = self._levels.pop(caller, (float(self._quota), now))
-        level = min(self._quota, level + (now - since) * self._rate)
+        found = self._levels.get(caller)
+        level, since = found or (float(self._quota), now)
+        level += (now - since) * self._rate
+        if level > self._quota:
+            level = self._quota
         allowed = level >= cost
         if allowed:
             level -= cost
         self._levels[caller] = (level, now)
-        if len(self._levels) > MAX_CALLERS:
+        if found is not None:
+            self._levels.move_to_end(caller)
+        elif len(self._levels) > MAX_CALLERS:
             self._levels.popitem(last=False)
-        return Verdict(
-            allowed,
-            self._policy,
-            remaining=int(level),
-            reset=math.ceil((self._quota - level) / self._rate),
-            retry_after=0 if allowed else max(1, math.ceil((cost - level) / self._rate)),
-        )
+        retry_after = 0 if allowed else max(1, math.ceil((cost - level) / self._rate))
+        reset = math.ceil((self._quota - level) / self._rate)
+        return Verdict(allowed, self._policy, int(level), reset, retry_after)

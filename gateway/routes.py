@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +17,8 @@ Role = Literal["owner", "admin", "member"]
 ANY_SCOPE = "any"
 """A route with this scope is open to every API key of the workspace, whatever it may do otherwise."""
 
-_SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_is_segment = re.compile(r"[A-Za-z0-9._~-]{1,128}").fullmatch
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 _TEMPLATE = re.compile(r"/v1(/([a-z0-9.-]+|\{[a-z_]+\}))+")
 
 
@@ -99,7 +101,7 @@ class RouteTable:
             child = node.literals.get(segment)
             if child is None:
                 child = node.parameter
-                if child is None or _SEGMENT.fullmatch(segment) is None:
+                if child is None or _is_segment(segment) is None:
                     return frozenset()
                 values.append(segment)
             node = child
@@ -107,7 +109,7 @@ class RouteTable:
         if found is None:
             return frozenset(node.routes)
         route, names = found
-        return Match(route, dict(zip(names, values, strict=True)))
+        return Match(route, dict(zip(names, values, strict=True)) if names else _NO_PARAMS)
 
     def permissions_of(self, role: str) -> frozenset[str]:
         """Every permission that some route gives to the role."""

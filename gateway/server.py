@@ -1,4 +1,4 @@
-"""uvicorn as the gateway runs it."""
+"""uvicorn as the gateway runs it: its server, with a protocol of our own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.inbound import Inbound
 from gateway.settings import GatewaySettings
 
 
@@ -19,7 +20,7 @@ def server_of(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Server:
         date_header=False,
         proxy_headers=False,
         lifespan="on",
-        http="httptools",
+        http=Inbound,
         ws="none",
         loop="none",
         timeout_graceful_shutdown=settings.shutdown_seconds,

@@ -43,6 +43,7 @@ def write_script(directory: Path) -> Path:
 def burst(script: Path, port: int, *, core: int, connections: int, seconds: int) -> Burst:
     """Raises RuntimeError when any answer was missing or not 2xx: a figure of failures is none."""
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command += ["--timeout", "20s"]  # a slow answer is a figure, no failure
     done = subprocess.run(
         [*command, "-s", str(script), f"http://127.0.0.1:{port}"],
         capture_output=True,

@@ -87,17 +87,20 @@ def _front(stage: Stage, port: int) -> str:
   upstream gateway {{
     server unix:{stage.directory}/gateway.sock;
     keepalive 64;
-    keepalive_requests 10000000;
   }}
+  log_format plain '$time_iso8601 $remote_addr "$request_method $uri" $status $body_bytes_sent $request_time';
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    access_log {stage.directory}/front-access.log plain buffer=32k flush=1s;
     location / {{
       proxy_pass http://gateway;
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto https;
-      proxy_buffering off;
+      proxy_set_header X-Forwarded-Host "";
+      proxy_set_header Forwarded "";
+      proxy_max_temp_file_size 0;
       proxy_request_buffering off;
     }}
   }}"""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from gateway.documentation import Documentation
 from gateway.filter import score, strict_json
@@ -15,6 +15,7 @@ from gateway.filter.conduct import Conduct
 from gateway.filter.declared import Declaration, UnexpectedBody
 from gateway.filter.ladder import Rung
 from gateway.filter.threats import ThreatLog
+from gateway.head import Head
 from gateway.proxy import BodyTooLarge
 from gateway.routes import Match
 from gateway.settings import GatewaySettings
@@ -68,8 +69,12 @@ class Guard:
 
     # -- who sends -----------------------------------------------------------------------------------------
 
+    def minds(self, trail: Trail) -> bool:
+        """Whether `admit` has anything to say. Called as soon as it is known who asks."""
+        return self.conduct.due(trail).rung is not Rung.OBSERVE
+
     async def admit(self, trail: Trail) -> None:
-        """Lets pass, delays, or raises TooManyRequests or Blocked. Called as soon as it is known who asks."""
+        """Lets pass, delays, or raises TooManyRequests or Blocked."""
         due = self.conduct.due(trail)
         if due.rung is Rung.OBSERVE or not self._enforce:
             return
@@ -90,31 +95,29 @@ class Guard:
 
     # -- what is sent --------------------------------------------------------------------------------------
 
-    async def examine(
-        self, scope: Scope, match: Match, headers: Mapping[bytes, bytes], receive: Receive, trail: Trail
-    ) -> Receive:
-        """What the body is to be read from now. Raises DomainError; a request without query and body costs three
-        look-ups and a match per id. Until a service has been asked for its document, its routes pass unexamined:
-        it validates for itself."""
-        agent = headers.get(b"user-agent")
+    def examine(self, query: bytes, match: Match, head: Head, trail: Trail) -> Declaration | None:
+        """Looks at all but the body, and says what is declared. Raises DomainError. Until a service has been asked for
+        its document, its routes pass unexamined: it validates for itself."""
+        agent = head.by_name.get(b"user-agent")
         if agent is not None:
             trail.suspicion = score.of_user_agent(agent)
         declared = self._documentation.declared.get((match.route.method, match.route.path))
         if declared is None:
-            return receive
+            return None
         declared.check_path(match.params)
-        if scope["query_string"]:
-            values = declared.check_query(scope["query_string"])
+        if query:
+            values = declared.check_query(query)
             trail.suspicion += score.suspicious((value, False) for value in values.values())
         if declared.headers:
-            declared.check_headers(headers)
-        if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
-            return receive
-        return await self._body(declared, headers, receive, trail)
+            declared.check_headers(head.by_name)
+        return declared
 
-    async def _body(
+    async def examine_body(
         self, declared: Declaration, headers: Mapping[bytes, bytes], receive: Receive, trail: Trail
     ) -> Receive:
+        """What the body is to be read from now. Raises DomainError."""
+        if headers.get(b"content-length") == b"0" and b"transfer-encoding" not in headers:
+            return receive
         if not declared.media_types:
             return await self._nothing(receive)
         declared.check_media_type(headers.get(b"content-type"))

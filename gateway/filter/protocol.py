@@ -43,11 +43,8 @@ CROSS_SITE: Final = Refused(403, "cross_site", "This API does not answer pages o
 that, and what it asks for must not count against the one whose browser it was. Links in mails are the exception."""
 
 
-def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Refused | None:
+def check_target(raw_path: bytes, query: bytes) -> Refused | None:
     """None when the request may go on. Nothing is decoded or repaired here."""
-    refused = _check_headers(headers, max_body)
-    if refused is not None:
-        return refused
     if len(raw_path) + len(query) > MAX_TARGET_BYTES:
         return Refused(414, "target_too_long", f"Path and query may have {MAX_TARGET_BYTES} bytes.")
     if not _PATH.fullmatch(raw_path) or b"/." in raw_path:
@@ -63,7 +60,8 @@ def check(raw_path: bytes, query: bytes, headers: Headers, max_body: int) -> Ref
     return None
 
 
-def _check_headers(headers: Headers, max_body: int) -> Refused | None:
+def check_headers(headers: Headers) -> Refused | None:
+    """The same for what the headers say by themselves."""
     seen: set[bytes] = set()
     size = 0
     for name, value in headers:
@@ -74,14 +72,19 @@ def _check_headers(headers: Headers, max_body: int) -> Refused | None:
             seen.add(name)
         if name in _METHOD_OVERRIDES:
             return Refused(400, "method_override", "Use the method itself.")
-        if name == b"content-length" and (not value.isdigit() or int(value) > max_body):
-            return Refused(413, "too_large", f"A body may have {max_body} bytes.")
         if name == b"content-encoding" and value.lower() != b"identity":
             return Refused(415, "content_encoding", "Send the body as it is, not compressed.")
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         return Refused(431, "headers_too_large", "Send fewer and shorter headers.")
     if b"content-length" in seen and b"transfer-encoding" in seen:
         return Refused(400, "ambiguous_length", "Give Content-Length or Transfer-Encoding, not both.")
+    return None
+
+
+def check_length(value: bytes, most: int) -> Refused | None:
+    """The same for a Content-Length."""
+    if not value.isdigit() or int(value) > most:
+        return Refused(413, "too_large", f"A body may have {most} bytes.")
     return None
 
 
@@ -112,21 +115,23 @@ FORWARDED: Final = frozenset(
 """The only request headers that reach a service. Whatever else a caller invents about himself stops here."""
 
 
-def forwarded(headers: Headers, cookie: str | None) -> list[tuple[bytes, bytes]]:
-    """Headers to pass on: those above, less any that `Connection` names, and the one cookie that the route has."""
+def forwarded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Headers to pass on: those above, less any that `Connection` names."""
     kept = [header for header in headers if header[0] in FORWARDED]
     for name, value in headers:
         if name == b"connection":
             named = {token.strip().lower() for token in value.split(b",")}
             kept = [header for header in kept if header[0] not in named]
-    if cookie is not None:
-        wanted = cookie.encode()
-        for name, value in headers:
-            if name != b"cookie":
-                continue
-            for part in value.split(b";"):
-                key, _, content = part.strip().partition(b"=")
-                if key == wanted and len(content) <= 512:
-                    kept.append((b"cookie", wanted + b"=" + content))
-                    return kept
     return kept
+
+
+def cookie(headers: Headers, wanted: bytes) -> bytes | None:
+    """The value of the one cookie that a route has."""
+    for name, value in headers:
+        if name != b"cookie":
+            continue
+        for part in value.split(b";"):
+            key, _, content = part.strip().partition(b"=")
+            if key == wanted and len(content) <= 512:
+                return content
+    return None

@@ -19,6 +19,8 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
+from gateway.app import Gateway
+from gateway.inbound import Inbound
 from services.auth.access_tokens import AccessTokens
 from services.auth.models import Session
 from shared.clock import SystemClock
@@ -142,7 +144,15 @@ async def _access_token(made: World, one: Customer, directory: Path) -> str:
 async def _on_loopback(app: Any) -> AsyncIterator[str]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, lifespan="off", server_header=False, date_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        http=Inbound if isinstance(app, Gateway) else "auto",
+    )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -17,6 +17,7 @@ import uvicorn
 
 from gateway.app import Gateway
 from gateway.authority import Snapshot
+from gateway.inbound import Inbound
 from gateway.keys import keys_of
 from gateway.settings import GatewaySettings
 from services.auth.access_tokens import AccessTokens
@@ -96,9 +97,17 @@ class Echo:
 
 @asynccontextmanager
 async def served(app: App, socket: Path) -> AsyncIterator[None]:
-    """A real uvicorn on a unix socket, as services run."""
+    """A real uvicorn on a unix socket, as services run, and with the gateway's own protocol if it is one."""
     listener = listen(socket, 0o600)
-    config = uvicorn.Config(app, log_config=None, lifespan="off", server_header=False, date_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        http=Inbound if isinstance(app, Gateway) else "auto",
+    )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.filter import protocol as request_filter
+from gateway.head import Head
 
 MAX = 1024 * 1024
 GOOD = [(b"host", b"sendchief.test"), (b"accept", b"*/*")]
@@ -13,7 +14,11 @@ GOOD = [(b"host", b"sendchief.test"), (b"accept", b"*/*")]
 def status(
     path: bytes = b"/v1/me", query: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None
 ) -> int:
-    refused = request_filter.check(path, query, GOOD if headers is None else headers, MAX)
+    head = Head(GOOD if headers is None else headers)
+    length = head.by_name.get(b"content-length", b"0")
+    refused = (
+        head.refused or request_filter.check_target(path, query) or request_filter.check_length(length, MAX)
+    )
     return 200 if refused is None else refused.status
 
 

@@ -97,7 +97,9 @@ async def staged(trust: Trust, directory: Path, **fields: Any) -> AsyncIterator[
         edge(trust, directory, rate_limit_public=10**9, **limits) as made,
         served(made.gateway, directory / "front.sock"),
         httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(directory / "front.sock")), base_url="http://gateway"
+            transport=httpx.AsyncHTTPTransport(uds=str(directory / "front.sock")),
+            base_url="http://gateway",
+            timeout=HANG_SECONDS,  # the gateway gives a stalled service up first, and asks another connection
         ) as gateway,
         httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(directory / "auth.sock"), limits=FRESH),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import Receive
 
 from shared.contracts.auth_events import ApiKeyRevoked, MembershipChanged, SessionRevoked
 from shared.ids import new_id
@@ -77,12 +76,11 @@ async def test_rights_have_to_hold_at_the_end_of_a_body(stage: tuple[Edge, Echo]
     made.know({(account, workspace): "owner"})
     ended = SessionRevoked(session_id=session, account_id=account, sequence=1)
 
-    async def slowly(scope: Any, match: Any, headers: Any, receive: Receive, trail: Any) -> Receive:
+    def slowly(query: bytes, match: Any, head: Any, trail: Any) -> None:
         if what == "bus":
             made.gateway.authority.doubt()
         else:
             made.gateway.authority.apply(ended if what == "session" else removed(account, workspace), 0.0)
-        return receive
 
     made.answers[session] = {"active": True, "role": None}
     made.gateway.pipeline._guard.examine = slowly  # type: ignore[method-assign]

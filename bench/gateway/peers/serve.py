@@ -1,4 +1,4 @@
-"""uvicorn for every Python variant, configured as the gateway's own process is."""
+"""uvicorn for the other Python variants, with its own protocol and otherwise as the gateway's process runs it."""
 
 from __future__ import annotations
 
