@@ -28,6 +28,7 @@ from services.provisioner.drift import look_again
 from services.provisioner.operators.endpoints import as_json
 from services.provisioner.operators.repository import QUERIES, Row, finding
 from services.provisioner.settings import WorkerSettings
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import worker_resources
 from shared.bus.redrive import redrive
@@ -44,7 +45,9 @@ async def recheck(session: AsyncSession, server_id: str) -> list[Row]:
 async def sweep(settings: WorkerSettings, database: Database, dry_run: bool) -> list[Row]:
     resources = worker_resources(settings, database)
     try:
-        sweeper = Sweeper(database, resources.ports.cloud, settings, resources.ports.catalogue)
+        sweeper = Sweeper(
+            PostgresFindings(database), resources.ports.cloud, settings, resources.ports.catalogue
+        )
         found = await sweeper.run(dry_run=True if dry_run else None)
     finally:
         await resources.aclose()

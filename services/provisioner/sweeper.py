@@ -9,18 +9,14 @@ The lists that it reads show too which of our own servers were changed behind ou
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import Protocol
 
 from prometheus_client import Counter, Gauge
-from sqlalchemy import ARRAY, Text, any_, func, literal, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.drift import notice
-from services.provisioner.models import CloudResource, SweepFinding
+from services.provisioner.models import SweepFinding
 from services.provisioner.plans import Catalogue
 from services.provisioner.ports import (
     CloudBusy,
@@ -35,14 +31,12 @@ from services.provisioner.ports import (
 from services.provisioner.reconciler import tags
 from services.provisioner.settings import WorkerSettings
 from shared.crashpoint import crashpoint
-from shared.db.database import Database
-from shared.ids import new_id
 from shared.observability.logging import get_logger
 
 UNOWNED = Gauge("sc_sweep_unowned", "Things at the cloud that belong to nobody")
 SWEPT = Counter("sc_sweep_deleted_total", "Things that the sweeper has deleted", ["kind"])
-_LOCK_KEY = 0x5C_05EE
 NEEDED_SIGHTINGS = 2
+OPEN = ("seen", "quarantined")
 
 _log = get_logger("sweeper")
 
@@ -57,13 +51,44 @@ class Sighting:
     tags: tuple[str, ...]
 
 
+class Findings(Protocol):
+    """What was found, and what it belongs to."""
+
+    def leading(self) -> AbstractAsyncContextManager[bool]:
+        """False when another one sweeps."""
+        ...
+
+    async def notice(self, zone: str, instances: Sequence[CloudInstance]) -> Sequence[str]:
+        """Ids of the servers that do not look as they should in this list; they are due now (`drift.py`)."""
+        ...
+
+    async def unowned(self, seen: Sequence[Sighting]) -> list[Sighting]:
+        """Without what is bound to a row of ours, or what a try may have made whose answer is still awaited."""
+        ...
+
+    async def note(self, unowned: Sequence[Sighting], zones: Sequence[str]) -> None:
+        """One more sighting of each; those of these zones that were not seen have found an owner, or their end."""
+        ...
+
+    async def quarantine(self, older_than: float) -> list[SweepFinding]:
+        """Takes in what was seen often enough, for the first time `older_than` seconds ago."""
+        ...
+
+    async def due(self, older_than: float, limit: int) -> list[SweepFinding]:
+        """At most `limit` that have been in quarantine for `older_than` seconds."""
+        ...
+
+    async def deleted(self, finding_id: str) -> None: ...
+    async def open(self) -> list[SweepFinding]: ...
+
+
 class Sweeper:
     """One run looks at every zone. Several workers may call it; one sweeps at a time."""
 
     def __init__(
-        self, database: Database, cloud: CloudPort, settings: WorkerSettings, catalogue: Catalogue
+        self, findings: Findings, cloud: CloudPort, settings: WorkerSettings, catalogue: Catalogue
     ) -> None:
-        self._database = database
+        self._findings = findings
         self._cloud = cloud
         self._settings = settings
         self._zones = catalogue.zones()
@@ -71,7 +96,7 @@ class Sweeper:
     async def run(self, *, dry_run: bool | None = None) -> list[SweepFinding]:
         """The open findings after this run. `dry_run` replaces the setting."""
         dry = self._settings.sweep_dry_run if dry_run is None else dry_run
-        async with self._leading() as leading:
+        async with self._findings.leading() as leading:
             if not leading:
                 return []
             unowned: list[Sighting] = []
@@ -83,19 +108,11 @@ class Sweeper:
                 except CloudError as error:
                     _log.warning("zone not swept", zone=zone, detail=error.detail)
             UNOWNED.set(len(unowned))
-            await self._note(unowned, swept)
+            await self._findings.note(unowned, swept)
             if not dry:
                 await self._quarantine()
                 await self._delete()
-        async with self._database.transaction() as session:
-            query = select(SweepFinding).where(SweepFinding.state.in_(("seen", "quarantined")))
-            return list(await session.scalars(query.order_by(SweepFinding.id)))
-
-    @contextlib.asynccontextmanager
-    async def _leading(self) -> AsyncIterator[bool]:
-        """Holds an advisory lock for the length of a transaction that does nothing else."""
-        async with self._database.transaction() as session:
-            yield bool(await session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK_KEY))))
+        return await self._findings.open()
 
     async def _unowned(self, zone: str) -> list[Sighting]:
         tag = tags.environment(self._settings.environment)
@@ -107,65 +124,22 @@ class Sweeper:
             "security_group": await self._cloud.list_security_groups(zone, tag),
         }
         seen = [
-            Sighting(kind, zone, item.id, tuple(item.tags)) for kind, items in shown.items() for item in items
+            Sighting(kind, zone, item.id, tuple(item.tags))
+            for kind, items in shown.items()
+            for item in items
+            if tag in item.tags  # whatever the cloud's filter takes for the same
         ]
-        async with self._database.transaction() as session:
-            for server_id in await notice(session, zone, instances):
-                _log.warning("looks changed at the cloud", server_id=server_id, zone=zone)
-            return await _without_owner(session, seen)
-
-    async def _note(self, unowned: list[Sighting], swept: list[str]) -> None:
-        """One more sighting of each; those that were not seen this time have found an owner, or their end."""
-        async with self._database.transaction() as session:
-            for one in unowned:
-                await session.execute(
-                    insert(SweepFinding)
-                    .values(
-                        id=new_id("swp"), kind=one.kind, zone=one.zone, external_id=one.id,
-                        tags=list(one.tags), state="seen", seen=1,
-                    )
-                    .on_conflict_do_update(
-                        index_elements=[SweepFinding.kind, SweepFinding.external_id],
-                        set_={"seen": SweepFinding.seen + 1, "last_seen_at": func.now()},
-                    )
-                )  # fmt: skip
-            present = {(one.kind, one.id) for one in unowned}
-            for row in await session.scalars(
-                select(SweepFinding).where(
-                    SweepFinding.state.in_(("seen", "quarantined")), SweepFinding.zone.in_(swept)
-                )
-            ):
-                if (row.kind, row.external_id) not in present:
-                    row.state = "cleared"
+        for server_id in await self._findings.notice(zone, instances):
+            _log.warning("looks changed at the cloud", server_id=server_id, zone=zone)
+        return await self._findings.unowned(seen)
 
     async def _quarantine(self) -> None:
-        old = func.now() - timedelta(seconds=self._settings.quiet_window_seconds)
-        async with self._database.transaction() as session:
-            for row in await session.scalars(
-                select(SweepFinding).where(
-                    SweepFinding.state == "seen",
-                    SweepFinding.seen >= NEEDED_SIGHTINGS,
-                    SweepFinding.first_seen_at <= old,
-                )
-            ):
-                row.state = "quarantined"
-                row.quarantined_at = await session.scalar(select(func.now()))
-                _log.warning(
-                    "unowned", kind=row.kind, zone=row.zone, external_id=row.external_id, tags=row.tags
-                )
+        for row in await self._findings.quarantine(self._settings.quiet_window_seconds):
+            _log.warning("unowned", kind=row.kind, zone=row.zone, external_id=row.external_id, tags=row.tags)
 
     async def _delete(self) -> None:
         """At most `sweep_cap` things; what is in use by another finding waits for the next run."""
-        old = func.now() - timedelta(seconds=self._settings.sweep_quarantine_seconds)
-        async with self._database.transaction() as session:
-            due = list(
-                await session.scalars(
-                    select(SweepFinding)
-                    .where(SweepFinding.state == "quarantined", SweepFinding.quarantined_at <= old)
-                    .order_by(SweepFinding.id)
-                    .limit(self._settings.sweep_cap)
-                )
-            )
+        due = await self._findings.due(self._settings.sweep_quarantine_seconds, self._settings.sweep_cap)
         for row in due:
             try:
                 crashpoint("sweep.before_delete")
@@ -202,32 +176,6 @@ class Sweeper:
         return True
 
     async def _deleted(self, row: SweepFinding) -> None:
-        async with self._database.transaction() as session:
-            stored = await session.get_one(SweepFinding, row.id)
-            stored.state = "deleted"
-            stored.deleted_at = await session.scalar(select(func.now()))
+        await self._findings.deleted(row.id)
         SWEPT.labels(row.kind).inc()
         _log.warning("swept", kind=row.kind, zone=row.zone, external_id=row.external_id)
-
-
-async def _without_owner(session: AsyncSession, seen: list[Sighting]) -> list[Sighting]:
-    """Those that are neither bound to a row of ours nor what a try may have made whose answer is still awaited. Two
-    queries, however many were seen."""
-    bound = await session.execute(
-        select(CloudResource.kind, CloudResource.external_id).where(
-            CloudResource.external_id == any_(literal([one.id for one in seen], ARRAY(Text))),
-            CloudResource.state == "bound",
-        )
-    )
-    owned = {(kind, external_id) for kind, external_id in bound}
-    left = [one for one in seen if (one.kind, one.id) not in owned]
-    rows = [row_id for one in left if (row_id := tags.value(one.tags, "sc-res")) is not None]
-    awaited = set(
-        await session.scalars(
-            select(CloudResource.id).where(
-                CloudResource.id == any_(literal(rows, ARRAY(Text))),
-                CloudResource.state.in_(("intent", "unknown")),
-            )
-        )
-    )
-    return [one for one in left if tags.value(one.tags, "sc-res") not in awaited]

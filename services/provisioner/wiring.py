@@ -28,6 +28,7 @@ from services.provisioner.reconciler.engine import Engine
 from services.provisioner.reconciler.gate import Gate, Limits, guarded
 from services.provisioner.reconciler.identity import OneTimeKeys
 from services.provisioner.reconciler.plan import ABSENT, PRESENT
+from services.provisioner.reconciler.postgres import PostgresStore
 from services.provisioner.reconciler.record import Recorder
 from services.provisioner.reconciler.work import Ports
 from services.provisioner.settings import ApiSettings, WorkerSettings
@@ -138,4 +139,4 @@ def build_engine(database: Database, ports: Ports) -> Engine:
         settings.deadline_factor,
     )
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    return Engine(database, ports, recorder, owner=owner, present=PRESENT, absent=ABSENT)
+    return Engine(PostgresStore(database), ports, recorder, owner=owner, present=PRESENT, absent=ABSENT)

@@ -23,6 +23,7 @@ from services.provisioner.reconciler.plan import ABSENT, PRESENT, check
 from services.provisioner.regions.observer import Offers
 from services.provisioner.settings import WorkerSettings
 from services.provisioner.subscriptions.service import forget_intents
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from services.provisioner.wiring import WorkerResources, worker_resources
 from shared.bus.relay import asyncpg_arguments
@@ -38,11 +39,13 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         resources.engine, concurrency=settings.concurrency, poll_seconds=settings.poll_seconds
     )
     inbox = Inbox(resources.database, resources.ports.billing, settings.platform_zone)
-    sweeper = Sweeper(resources.database, resources.ports.cloud, settings, resources.ports.catalogue)
     dunning = Dunning(resources.database, resources.ports.catalogue, resources.ports.clock)
     refunds = Refunds(resources.database, resources.ports.billing)
     holds = Holds(resources.database, resources.ports.billing)
     offers = Offers(resources.database, resources.ports.cloud, resources.ports.catalogue)
+    sweeper = Sweeper(
+        PostgresFindings(resources.database), resources.ports.cloud, settings, resources.ports.catalogue
+    )
     paid = asyncio.Event()
     tasks: list[Task] = [
         Background(dispatcher.run, name="reconciler"),

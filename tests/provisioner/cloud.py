@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -59,7 +59,10 @@ class Faults:
 
 
 class MemoryCloud:
-    def __init__(self) -> None:
+    """`clock` gives seconds; a simulation brings its own."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.things: dict[str, Thing] = {}
         self.pending: list[Thing] = []
         self.faults = Faults()
@@ -80,7 +83,7 @@ class MemoryCloud:
     # -- the books -----------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        now = time.monotonic()
+        now = self.clock()
         for thing in [one for one in self.pending if one.created <= now]:
             self.pending.remove(thing)
             self.things[thing.id] = thing
@@ -98,7 +101,7 @@ class MemoryCloud:
 
     def _create(self, zone: str, kind: str, tags: Sequence[str], data: dict[str, Any]) -> Thing:
         self._count += 1
-        now = time.monotonic()
+        now = self.clock()
         lost = self.faults.lost[kind] > 0
         born = now + (self.faults.late if lost else 0.0)
         thing = Thing(
@@ -118,7 +121,7 @@ class MemoryCloud:
         return thing
 
     def _list(self, zone: str, kind: str, tag: str) -> list[Thing]:
-        now = time.monotonic()
+        now = self.clock()
         return [
             thing
             for thing in self.living(kind)
@@ -160,13 +163,13 @@ class MemoryCloud:
         if hostname is not None and ip.family == 4 and self.resolves.get(hostname) != address:
             raise CloudRefused("Your reverse must resolve", code="invalid_arguments", argument="reverse")
         thing.data["reverse"] = hostname
-        thing.data["reverse_from"] = time.monotonic() + self.faults.reverse_lag
+        thing.data["reverse_from"] = self.clock() + self.faults.reverse_lag
 
     async def reverse_of(self, zone: str, ip: CloudIp, address: str) -> str | None:
         self._begin("reverse_of")
         data = self._get("ip", ip.id).data
         name = data.get("reverse")
-        return str(name) if name and data["reverse_from"] <= time.monotonic() else None
+        return str(name) if name and data["reverse_from"] <= self.clock() else None
 
     async def release_ip(self, zone: str, ip_id: str) -> None:
         self._begin("release_ip")
@@ -213,7 +216,7 @@ class MemoryCloud:
 
     def _instance(self, thing: Thing) -> CloudInstance:
         data = thing.data
-        if data["state"] in ("starting", "stopping") and data["until"] <= time.monotonic():
+        if data["state"] in ("starting", "stopping") and data["until"] <= self.clock():
             data["state"] = "running" if data["state"] == "starting" else "stopped"
         return CloudInstance.model_validate({**self._seen(thing), **data})
 
@@ -250,8 +253,8 @@ class MemoryCloud:
             f"volume-{self._count + 1}",
             "volume",
             (),
-            time.monotonic(),
-            time.monotonic(),
+            self.clock(),
+            self.clock(),
             zone,
             {"in_use": True},
         )
@@ -287,12 +290,12 @@ class MemoryCloud:
         if thing.data["state"] != "stopped":
             raise CloudBusy(f"state {thing.data['state']}")
         self.powered[instance_id] += 1
-        thing.data |= {"state": "starting", "until": time.monotonic() + self.faults.boot_seconds}
+        thing.data |= {"state": "starting", "until": self.clock() + self.faults.boot_seconds}
 
     async def power_off(self, zone: str, instance_id: str) -> None:
         self._begin("power_off")
         thing = self._get("instance", instance_id)
-        thing.data |= {"state": "stopping", "until": time.monotonic() + self.faults.boot_seconds}
+        thing.data |= {"state": "stopping", "until": self.clock() + self.faults.boot_seconds}
 
     async def stop_in_place(self, zone: str, instance_id: str) -> None:
         self._begin("stop_in_place")
@@ -314,14 +317,13 @@ class MemoryCloud:
         for volume_id in thing.data["volume_ids"]:
             self.things[volume_id].data |= {
                 "in_use": False,
-                "until": time.monotonic() + self.faults.detaching,
+                "until": self.clock() + self.faults.detaching,
             }
 
     # -- volumes -------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _used(thing: Thing) -> bool:
-        return bool(thing.data["in_use"]) or thing.data.get("until", 0.0) > time.monotonic()
+    def _used(self, thing: Thing) -> bool:
+        return bool(thing.data["in_use"]) or thing.data.get("until", 0.0) > self.clock()
 
     def _volume(self, thing: Thing) -> CloudVolume:
         return CloudVolume(id=thing.id, tags=thing.tags, in_use=self._used(thing))

@@ -7,8 +7,9 @@ import asyncio
 import base64
 import hashlib
 import pickle
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -307,8 +308,8 @@ class MemorySelfTest:
 class Outside:
     """Everything that is not ours, in one place."""
 
-    def __init__(self) -> None:
-        self.cloud = MemoryCloud()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.cloud = MemoryCloud(clock)
         self.host = MemoryHosts(self.cloud)
         self.vault = MemoryVault()
         self.billing = MemoryBilling()

@@ -21,6 +21,7 @@ from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.engine import Dispatcher, Engine
 from services.provisioner.reconciler.identity import OneTimeKeys
 from services.provisioner.reconciler.plan import ABSENT, PRESENT
+from services.provisioner.reconciler.postgres import PostgresStore
 from services.provisioner.reconciler.record import Recorder
 from services.provisioner.reconciler.work import Ports
 from services.provisioner.servers import service as servers
@@ -86,7 +87,7 @@ def engine_of(database: Database, ports: Ports, owner: str = "w1") -> Engine:
     recorder = Recorder(
         Backoff(settings.backoff_base, settings.backoff_cap, random.Random(1)), settings.recheck_seconds, 1.0
     )
-    return Engine(database, ports, recorder, owner=owner, present=PRESENT, absent=ABSENT)
+    return Engine(PostgresStore(database), ports, recorder, owner=owner, present=PRESENT, absent=ABSENT)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from services.provisioner.billing.refunds import Refunds
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.engine import Dispatcher
 from services.provisioner.settings import WorkerSettings
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from shared.crashpoint import die, watcher
 from shared.db.database import Database
@@ -80,7 +81,7 @@ async def _run(given: dict[str, Any]) -> None:
     if not sweeps:
         await dispatcher.run()
         return
-    sweeper = Sweeper(database, ports.cloud, settings, ports.catalogue)
+    sweeper = Sweeper(PostgresFindings(database), ports.cloud, settings, ports.catalogue)
     while True:
         await sweeper.run()
         await asyncio.sleep(settings.poll_seconds)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -16,15 +15,14 @@ from prometheus_client import Counter, Histogram
 
 from services.provisioner.hosts.port import HostError
 from services.provisioner.ports import CloudError, PaymentError, VaultUnavailable
-from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.failures import outcome_of
-from services.provisioner.reconciler.lease import Lease, LostLease
+from services.provisioner.reconciler.lease import Lease, LostLease, moment
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.record import Recorder
-from services.provisioner.reconciler.work import Ports, Work, load
+from services.provisioner.reconciler.store import Store
+from services.provisioner.reconciler.work import Ports, Work
 from services.provisioner.steps.base import Step
 from shared.crashpoint import crashpoint
-from shared.db.database import Database
 from shared.observability.logging import get_logger
 
 PASSES = Counter("sc_reconcile_passes_total", "Passes by how they ended", ["end"])
@@ -40,7 +38,7 @@ class Engine:
 
     def __init__(
         self,
-        database: Database,
+        store: Store,
         ports: Ports,
         recorder: Recorder,
         *,
@@ -48,7 +46,7 @@ class Engine:
         present: Sequence[Step],
         absent: Sequence[Step],
     ) -> None:
-        self._database = database
+        self._store = store
         self._ports = ports
         self._recorder = recorder
         self._owner = owner
@@ -56,8 +54,7 @@ class Engine:
         self._seconds = ports.settings.lease_seconds
 
     async def claim(self) -> Lease | None:
-        async with self._database.transaction() as session:
-            return await leases.claim(session, self._owner, self._seconds)
+        return await self._store.claim(self._owner, self._seconds)
 
     async def work_once(self) -> float | None:
         """One pass over the server that has been due longest. None when there is none, else the seconds until that
@@ -67,7 +64,7 @@ class Engine:
 
     async def work_on(self, lease: Lease) -> float:
         """A pass under `lease`, which is renewed while it lasts. A lost lease ends it without a further write."""
-        began = time.monotonic()
+        began = moment()
         working = asyncio.create_task(self._pass(lease))
         renewing = asyncio.create_task(self._keep(lease, working))
         try:
@@ -87,7 +84,7 @@ class Engine:
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
-            SECONDS.observe(time.monotonic() - began)
+            SECONDS.observe(moment() - began)
         return after
 
     async def _keep(self, lease: Lease, working: asyncio.Task[float]) -> None:
@@ -95,7 +92,7 @@ class Engine:
         while True:
             await asyncio.sleep(self._seconds / 3)
             try:
-                await leases.renew(self._database, lease)
+                await self._store.renew(lease)
             except LostLease:
                 working.cancel()
                 return
@@ -107,9 +104,9 @@ class Engine:
 
     async def _pass(self, lease: Lease) -> float:
         """Pass after pass as long as each one changes something, all under one claim."""
-        async with self._database.transaction() as session:
-            known = await load(session, await leases.hold(session, lease))
-        work = Work(self._database, lease, known, self._ports)
+        async with self._store.hold(lease) as held:
+            known = await held.load()
+        work = Work(self._store, lease, known, self._ports)
         turns = self._ports.settings.passes_per_claim
         after = None
         while after is None:
@@ -119,11 +116,14 @@ class Engine:
 
     async def _one_pass(self, work: Work, *, last: bool) -> float | None:
         """Walks the plan up to the first step that changes something. None when the claim goes on."""
-        generation = work.server.generation
+        generation, desired = work.server.generation, work.server.desired
+        plan = {step.name: step for step in self._plans[desired]}
         outcomes: list[tuple[Step, Outcome]] = []
         due: list[float] = []
-        for step in self._plans[work.server.desired]:
-            if not self._runnable(step, work):
+        for step in plan.values():
+            if work.server.desired != desired:
+                break  # the wish has been turned round meanwhile; who did it has woken the server
+            if step.satisfied(work) or not all(plan[name].satisfied(work) for name in step.needs):
                 continue
             wait = self._waits(step, work)
             if wait is not None:
@@ -134,12 +134,6 @@ class Engine:
             if isinstance(outcome, Done) or (isinstance(outcome, Wait) and outcome.after == 0):
                 break
         return await self._finish(work, outcomes, due, generation, last=last)
-
-    def _runnable(self, step: Step, work: Work) -> bool:
-        if step.satisfied(work):
-            return False
-        plan = {other.name: other for other in self._plans[work.server.desired]}
-        return all(plan[name].satisfied(work) for name in step.needs)
 
     def _waits(self, step: Step, work: Work) -> float | None:
         """Seconds until the step wants to be looked at, None when that is now. Whoever was woken does not sleep on,
@@ -208,11 +202,11 @@ class Engine:
             await write.session.flush()
             if progress and not last and write.server.deleted_at is None:
                 work.lease.saw(write.server.wakes)
-                work.known = await load(write.session, write.server)
+                work.known = await write.held.load()
                 return None
             after = 0.0 if progress else min(due, default=LONGEST_IDLE)
             crashpoint("pass.before_release")
-            await leases.release(write.session, work.lease, after)
+            await write.held.release(after)
         crashpoint("pass.after_release")
         return after
 

@@ -6,7 +6,7 @@ no longer the row's, and can change nothing.
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,14 +20,19 @@ CHANNEL = "reconcile"
 IDLE_LIMIT_MS = 10_000
 
 
+def moment() -> float:
+    """Seconds on the event loop's clock: the machine's monotonic one, unless a simulation has brought its own."""
+    return asyncio.get_running_loop().time()
+
+
 class LostLease(Exception):
     """Another worker has, or may have, the server now. Nothing more may be done in this pass."""
 
 
 @dataclass
 class Lease:
-    """A claim on one server. `remaining()` counts by this machine's monotonic clock from before the claim was sent,
-    so it never says more than the database grants."""
+    """A claim on one server. `remaining()` counts by the event loop's clock from before the claim was sent, so it never
+    says more than the database grants."""
 
     server_id: str
     workspace_id: str
@@ -36,16 +41,22 @@ class Lease:
     woken: bool
     claimed_at: datetime
     seconds: float
-    _mark: float = field(default_factory=time.monotonic, repr=False)
+    began: float = field(default_factory=moment, repr=False)
+    _mark: float = field(default_factory=moment, repr=False)
 
     def remaining(self) -> float:
-        return self._mark + self.seconds - time.monotonic()
+        return self._mark + self.seconds - moment()
+
+    def age(self) -> float:
+        """Seconds since the claim was answered."""
+        return moment() - self.began
 
     def saw(self, wakes: int) -> None:
         """What is known was read anew: only a wake since the last reading counts."""
         self.woken, self.wakes = wakes > self.wakes, wakes
 
     def extended_at(self, mark: float) -> None:
+        """A full lease was asked for at `mark`."""
         self._mark = mark
 
 
@@ -57,7 +68,7 @@ def idle_limit() -> ColumnElement[str]:
 
 async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | None:
     """Takes the server that has been due longest and that nobody works on; None when there is none."""
-    mark = time.monotonic()
+    mark = moment()
     due = (
         select(Server.id)
         .where(
@@ -93,7 +104,7 @@ async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | No
     ).one_or_none()
     if row is None:
         return None
-    return Lease(row[0], row[1], row[2], row[3], row[3] > row[4], row[5], seconds, mark)
+    return Lease(row[0], row[1], row[2], row[3], row[3] > row[4], row[5], seconds, _mark=mark)
 
 
 async def hold(session: AsyncSession, lease: Lease) -> Server:
@@ -111,7 +122,7 @@ async def hold(session: AsyncSession, lease: Lease) -> Server:
 
 async def renew(database: Database, lease: Lease) -> None:
     """A full lease from now on. Raises LostLease."""
-    mark = time.monotonic()
+    mark = moment()
     async with database.transaction() as session:
         server = await hold(session, lease)
         await session.execute(

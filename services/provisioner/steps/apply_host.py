@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete
-
 from services.provisioner.hosts.desired import HostFacts
 from services.provisioner.hosts.port import HostCommandFailed
 from services.provisioner.models import Condition, Domain, Mailbox
-from services.provisioner.reconciler.lease import wake
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.desired import host_desired
-from shared.bus import outbox
 from shared.contracts.provisioner_events import MailboxCredentialApplied, MailboxRemoved
 from shared.crashpoint import crashpoint
 
@@ -82,7 +78,7 @@ class ApplyHost(Step):
         stored = await write.session.get_one(Domain, domain.id)
         stored.dkim = keys
         if stored.moving_from is not None:
-            await wake(write.session, stored.moving_from)  # it withdraws the records that we publish now
+            await write.held.wake(stored.moving_from)  # it withdraws the records that we publish now
             stored.moving_from = None
         stored.dns_verified = False  # of a rebuilt host: what is visible are the keys of the one before
         stored.state = "awaiting_dns"
@@ -109,14 +105,12 @@ class ApplyHost(Step):
         stored.state = "active"
         stored.credential_version = seen.version
         stored.active_at = write.now
-        await outbox.emit(
-            write.session,
+        await write.held.emit(
             MailboxCredentialApplied(
                 workspace_id=mailbox.workspace_id, mailbox_id=mailbox.id, version=seen.version
             ),
             subject=mailbox.id,
-            workspace_id=mailbox.workspace_id,
-            aggregate_version=seen.version,
+            version=seen.version,
         )
         write.log(
             "apply_mailbox",
@@ -130,12 +124,12 @@ class ApplyHost(Step):
 
 async def remove_mailbox(write: Write, mailbox: Mailbox) -> None:
     """The host has it no more: the row goes, and with it the vault's secrets."""
-    await write.session.execute(delete(Mailbox).where(Mailbox.id == mailbox.id))
-    await outbox.emit(
-        write.session,
+    stored = await write.session.get(Mailbox, mailbox.id)
+    if stored is not None:
+        await write.session.delete(stored)
+    await write.held.emit(
         MailboxRemoved(workspace_id=mailbox.workspace_id, mailbox_id=mailbox.id),
         subject=mailbox.id,
-        workspace_id=mailbox.workspace_id,
-        aggregate_version=mailbox.credential_version + 1,
+        version=mailbox.credential_version + 1,
     )
     write.log("remove_mailbox", "ok", subject_id=mailbox.id, message=f"{mailbox.address} is gone")

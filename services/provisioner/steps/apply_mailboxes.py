@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy.dialects.postgresql import insert
-
 from services.provisioner.models import Mailbox, MailboxVerifier
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
@@ -43,14 +41,11 @@ class ApplyMailboxes(Step):
         crashpoint("verifiers.after_fetch")
         stored = [item.model_dump(mode="json") for item in verifiers]
         async with work.write() as write:
-            await write.session.execute(
-                insert(MailboxVerifier)
-                .values(mailbox_id=row.id, workspace_id=row.workspace_id, verifiers=stored)
-                .on_conflict_do_update(
-                    index_elements=[MailboxVerifier.mailbox_id],
-                    set_={"verifiers": stored, "fetched_at": write.now},
-                )
-            )
+            known = await write.session.get(MailboxVerifier, row.id)
+            if known is None:
+                known = MailboxVerifier(mailbox_id=row.id, workspace_id=row.workspace_id)
+                write.session.add(known)
+            known.verifiers, known.fetched_at = stored, write.now
             write.log(
                 "mailbox_password", "ok", subject_id=row.id, message="The vault has made the password",
                 evidence={"versions": [item.version for item in verifiers]},

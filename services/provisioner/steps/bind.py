@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from services.provisioner.models import CloudResource
 from services.provisioner.ports import CloudInstance
 from services.provisioner.reconciler import tags
@@ -25,7 +23,7 @@ class Bind(Step):
         volumes = [one for one in work.known.resources if one.kind == "volume" and one.state == "bound"]
         for volume in volumes:
             if not volume.details.get("tagged"):
-                return await self._tag(work, volume)
+                return await tag_volume(work, volume)
         instance = await work.ports.cloud.get_instance(work.server.zone, str(row.external_id))
         expected = set(row.request["ip_ids"])
         if tags.resource(row.id) not in instance.tags or set(instance.ip_ids) != expected:
@@ -47,24 +45,22 @@ class Bind(Step):
             {"instance": instance.id, "volumes": [one.external_id for one in volumes]},
         )
 
-    async def _tag(self, work: Work, volume: CloudResource) -> Outcome:
-        wanted = tags.of(work.settings.environment, volume)
-        await work.ports.cloud.tag_volume(work.server.zone, str(volume.external_id), wanted)
-        crashpoint("bind.after_tag")
-        async with work.write() as write:
-            stored = await write.session.get_one(CloudResource, volume.id)
-            stored.details = {**stored.details, "tagged": True}
-        return Wait(0, "VolumeTagged")
+
+async def tag_volume(work: Work, volume: CloudResource) -> Outcome:
+    """A disk that carries our tags can be found again, whatever becomes of its row."""
+    wanted = tags.of(work.settings.environment, volume)
+    await work.ports.cloud.tag_volume(work.server.zone, str(volume.external_id), wanted)
+    crashpoint("bind.after_tag")
+    async with work.write() as write:
+        stored = await write.session.get_one(CloudResource, volume.id)
+        stored.details = {**stored.details, "tagged": True}
+    return Wait(0, "VolumeTagged")
 
 
 async def book_volumes(write: Write, row: CloudResource, instance: CloudInstance) -> None:
     """A disk outlives its instance, and carries none of its tags: it gets a row of its own as soon as it is seen."""
-    known = await write.session.scalars(
-        select(CloudResource.external_id).where(
-            CloudResource.server_id == row.server_id, CloudResource.kind == "volume"
-        )
-    )
-    for volume_id in sorted(set(instance.volume_ids) - set(known)):
+    known = {one.external_id for one in (await write.held.load()).resources if one.kind == "volume"}
+    for volume_id in sorted(set(instance.volume_ids) - known):
         write.session.add(
             CloudResource(
                 id=new_id("res"),

@@ -10,7 +10,7 @@ from services.provisioner.reconciler.creation import forget, window_left
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
-from services.provisioner.steps.bind import book_volumes
+from services.provisioner.steps.bind import book_volumes, tag_volume
 from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 0.5
@@ -61,14 +61,7 @@ class DeleteInstance(Step):
                 await work.ports.cloud.power_off(work.server.zone, instance.id)
                 return Wait(LOOK_SECONDS, "Stopping")
             if instance.state == "stopped":
-                row = work.resource("instance")
-                if row is not None:  # also of one that turned up late: its disk is on nobody's books
-                    async with work.write() as write:
-                        await book_volumes(write, row, instance)
-                crashpoint("delete.instance.before")
-                await work.ports.cloud.delete_instance(work.server.zone, instance.id)
-                crashpoint("delete.instance.after")
-                return Wait(0.2, "Deleting")
+                return await self._delete(work, instance)
         if found:
             return Wait(LOOK_SECONDS, "Deleting")
         row = work.resource("instance")
@@ -80,3 +73,21 @@ class DeleteInstance(Step):
         if row is not None and row.state == "bound":
             await forget(work, row)
         return Done("The server is deleted")
+
+    async def _delete(self, work: Work, instance: CloudInstance) -> Outcome:
+        """Its disks come on the books and get our tags first, also those of one that turned up late: a disk that
+        nobody can find again would be paid for ever."""
+        row = work.resource("instance")
+        if row is not None:
+            disks = {one.external_id: one for one in work.known.resources if one.kind == "volume"}
+            if set(instance.volume_ids) - set(disks):
+                async with work.write() as write:
+                    await book_volumes(write, row, instance)
+                return Wait(0, "VolumesBooked")
+            for volume in map(disks.__getitem__, instance.volume_ids):
+                if volume.state == "bound" and not volume.details.get("tagged"):
+                    return await tag_volume(work, volume)
+        crashpoint("delete.instance.before")
+        await work.ports.cloud.delete_instance(work.server.zone, instance.id)
+        crashpoint("delete.instance.after")
+        return Wait(0.2, "Deleting")

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from services.provisioner.models import CloudResource
-from services.provisioner.ports import CloudNotFound
+from services.provisioner.models import CloudResource, Condition
+from services.provisioner.ports import CloudBusy, CloudNotFound
 from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.creation import forget
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.delete_instance import instances
 from services.provisioner.steps.giving_back import give_back
 from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 0.5
+
+
+REOPEN = {
+    "instance": ("Stopped", "InstanceDeleted"),
+    "ip": ("AddressesReleased",),
+    "volume": ("VolumesDeleted",),
+    "security_group": ("SecurityGroupDeleted",),
+}
+
+
+async def reopen(work: Work, kinds: set[str]) -> None:
+    """Something of these kinds turned up after its step was done: the step is done again."""
+    async with work.write() as write:
+        for kind in kinds:
+            for name in REOPEN[kind]:
+                condition = await write.session.get(Condition, (write.server.id, name))
+                if condition is not None:
+                    condition.status, condition.reason, condition.due_at = "unknown", "Reopened", None
 
 
 def booked(work: Work, kind: str) -> dict[str, CloudResource]:
@@ -97,6 +116,12 @@ class DeleteSecurityGroup(Step):
             except CloudNotFound:
                 if group_id not in rows:
                     continue  # a list that lags behind
+            except CloudBusy:
+                if not await instances(work):
+                    raise
+                # A list had left out a server that still uses it: without another look we would wait for ever.
+                await reopen(work, {"instance"})
+                return Wait(0, "ServerFound", "A server turned up late; it is deleted first.")
             if group_id in rows:
                 await forget(work, rows[group_id])
             return Wait(0, "SecurityGroupDeleted")

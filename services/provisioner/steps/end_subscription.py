@@ -6,7 +6,6 @@ from services.provisioner.models import Subscription
 from services.provisioner.reconciler.outcomes import Done, Outcome
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
-from services.provisioner.subscriptions import service as subscriptions
 from shared.crashpoint import crashpoint
 
 
@@ -23,6 +22,6 @@ class EndSubscription(Step):
         async with work.write() as write:
             stored = await write.session.get_one(Subscription, subscription.id)
             if stored.status != "ended":
-                await subscriptions.change_status(write.session, stored, "ended")
+                await write.held.change_status(stored, "ended")
             stored.ended_at = stored.ended_at or write.now
         return Done("Nothing more will be charged")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from services.provisioner.models import Address, CloudResource
 from services.provisioner.reconciler.work import Work
-from shared.bus import outbox
 from shared.contracts.provisioner_events import AddressReleased
 
 
@@ -22,8 +21,7 @@ async def give_back(work: Work, resource: CloudResource) -> None:
         address.version += 1
         if address.state != "burned":
             address.state = "released"
-        await outbox.emit(
-            write.session,
+        await write.held.emit(
             AddressReleased(
                 workspace_id=address.workspace_id,
                 server_id=address.server_id,
@@ -31,6 +29,5 @@ async def give_back(work: Work, resource: CloudResource) -> None:
                 address=address.address,
             ),
             subject=address.id,
-            workspace_id=address.workspace_id,
-            aggregate_version=address.version,
+            version=address.version,
         )

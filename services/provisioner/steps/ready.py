@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from services.provisioner.models import Address
 from services.provisioner.ports import CloudNotFound
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
-from services.provisioner.reconciler.work import Work
+from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.giving_back import give_back
-from shared import audit
 from shared.contracts.provisioner_events import ServerReady
 from shared.crashpoint import crashpoint
 
@@ -32,7 +29,7 @@ class Ready(Step):
             write.server.ever_ready = True
             if first:
                 write.server.ready_at = write.now
-                await self._announce(work, write.session)
+                await self._announce(work, write)
                 await write.emit(
                     ServerReady(
                         workspace_id=work.server.workspace_id,
@@ -46,17 +43,11 @@ class Ready(Step):
         crashpoint("ready.after")
         return Done(f"{work.server.hostname} is ready")
 
-    async def _announce(self, work: Work, session: AsyncSession) -> None:
+    async def _announce(self, work: Work, write: Write) -> None:
         for row in map(work.candidate, (4, 6)):
             assert row is not None
-            (await session.get_one(Address, row.id)).state = "live"
-        await audit.record(
-            session,
-            workspace_id=work.server.workspace_id,
-            actor="provisioner",
-            action="provisioner.server.ready",
-            target=work.server.id,
-        )
+            (await write.session.get_one(Address, row.id)).state = "live"
+        await write.held.audit("provisioner.server.ready")
 
 
 class ReleaseHeld(Step):

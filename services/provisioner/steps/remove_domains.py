@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
-
 from services.provisioner.models import Domain
 from services.provisioner.reconciler.outcomes import Done, Outcome
 from services.provisioner.reconciler.work import Work
@@ -26,6 +24,6 @@ class RemoveDomains(Step):
         leaving = [row for row in work.known.domains if row.state == "removing"]
         async with work.write() as write:
             for row in leaving:
-                await write.session.execute(delete(Domain).where(Domain.id == row.id))
+                await write.session.delete(await write.session.get_one(Domain, row.id))
                 write.log("remove_domain", "ok", subject_id=row.id, message=f"{row.name} is gone")
         return Done(f"{len(leaving)} domains removed")

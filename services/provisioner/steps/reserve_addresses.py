@@ -16,7 +16,6 @@ from services.provisioner.reconciler.creation import Recipe, make
 from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND, Done, Fatal, Outcome
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
-from shared.bus import outbox
 from shared.contracts.provisioner_events import AddressReserved
 from shared.ids import new_id
 
@@ -135,8 +134,7 @@ async def _address_of(
 
 async def ask_reputation(write: Write, address: Address) -> None:
     """Announces the address; whoever keeps reputations answers with `reputation.address.checked.v1`."""
-    await outbox.emit(
-        write.session,
+    await write.held.emit(
         AddressReserved(
             workspace_id=address.workspace_id,
             server_id=address.server_id,
@@ -146,6 +144,5 @@ async def ask_reputation(write: Write, address: Address) -> None:
             attempt=address.attempt,
         ),
         subject=address.id,
-        workspace_id=address.workspace_id,
-        aggregate_version=address.version,
+        version=address.version,
     )

@@ -23,7 +23,7 @@ from services.provisioner.models import (
     kit,
 )
 from services.provisioner.servers.service import end
-from services.provisioner.steps.tombstone import announce_if_empty
+from services.provisioner.workspaces.emptied import announce_if_empty
 from shared import audit
 from shared.bus.binding import HandlerContext
 from shared.contracts.auth_events import WorkspaceDeleted, WorkspaceDeletionRequested

@@ -16,6 +16,8 @@ from services.provisioner.ports import (
     CloudRefused,
     CloudUnavailable,
 )
+from services.provisioner.sweep_rows import PostgresFindings
+from services.provisioner.sweeper import Sweeper
 from shared.contracts.provisioner_events import (
     AddressReleased,
     AddressReserved,
@@ -174,7 +176,6 @@ async def test_a_lost_create_that_never_happened_is_repeated_after_the_quiet_win
 
 
 async def test_a_create_that_comes_later_than_the_window_stays_off_and_is_swept(stage: Stage) -> None:
-    from services.provisioner.sweeper import Sweeper
 
     faults = stage.outside.cloud.faults
     faults.lost["instance"], faults.late = 1, 1.0
@@ -187,7 +188,7 @@ async def test_a_create_that_comes_later_than_the_window_stays_off_and_is_swept(
 
     await stage.play(arrived)
     assert sum(cloud.powered.values()) == 1
-    sweeper = Sweeper(stage.database, cloud, stage.settings, stage.ports.catalogue)
+    sweeper = Sweeper(PostgresFindings(stage.database), cloud, stage.settings, stage.ports.catalogue)
 
     async def alone() -> bool:
         await sweeper.run()

@@ -6,6 +6,7 @@ import pytest
 
 from services.provisioner import drift
 from services.provisioner.ports import CloudNotFound
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from tests.provisioner.stage import Stage
 
@@ -73,9 +74,9 @@ async def test_a_lost_address_is_reported(stage: Stage) -> None:
 
 
 async def sweep(stage: Stage) -> None:
-    await Sweeper(stage.database, stage.outside.cloud, stage.settings, stage.ports.catalogue).run(
-        dry_run=True
-    )
+    await Sweeper(
+        PostgresFindings(stage.database), stage.outside.cloud, stage.settings, stage.ports.catalogue
+    ).run(dry_run=True)
 
 
 async def test_the_sweepers_list_shows_a_server_that_was_switched_off_long_before_its_next_recheck(

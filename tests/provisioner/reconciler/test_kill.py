@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from services.provisioner.models import CloudResource
 from services.provisioner.ports import InstanceRequest
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from tests.provisioner import worker_process
 from tests.provisioner.reconciler.crashpoints import (
@@ -237,7 +238,9 @@ async def test_killed_after_a_lost_answer_the_sweeper_leaves_one_server(workers:
     await workers.died(workers.start(crashpoint="step.create_instance.after"))
     workers.start()
     await workers.until(lambda: stage.is_true(server.id, "HeldReleased"))
-    sweeper = Sweeper(stage.database, stage.outside.cloud, stage.settings, stage.ports.catalogue)
+    sweeper = Sweeper(
+        PostgresFindings(stage.database), stage.outside.cloud, stage.settings, stage.ports.catalogue
+    )
 
     async def clean() -> bool:
         await sweeper.run()

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from services.provisioner.models import CloudResource, Condition, Server, StepLog
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.lease import Lease, LostLease, wake
-from services.provisioner.reconciler.work import Work, load
+from services.provisioner.reconciler.postgres import PostgresStore, load
+from services.provisioner.reconciler.work import Work
 from tests.provisioner.stage import Stage, engine_of
 
 
@@ -26,7 +27,7 @@ async def claimed(stage: Stage, seconds: float = 5.0) -> Lease:
 async def work_of(stage: Stage, lease: Lease) -> Work:
     async with stage.database.transaction() as session:
         known = await load(session, await leases.hold(session, lease))
-    return Work(stage.database, lease, known, stage.ports)
+    return Work(PostgresStore(stage.database), lease, known, stage.ports)
 
 
 async def run_out(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from services.provisioner.models import SweepFinding
 from services.provisioner.ports import CloudUnavailable, InstanceRequest
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from tests.provisioner.stage import Stage
 
@@ -15,7 +16,9 @@ TAGS = ("sendchief", "sc-env:test", "sc-srv:srv_0", "sc-res:res_0", "sc-att:1")
 
 
 def sweeper_of(stage: Stage) -> Sweeper:
-    return Sweeper(stage.database, stage.outside.cloud, stage.settings, stage.ports.catalogue)
+    return Sweeper(
+        PostgresFindings(stage.database), stage.outside.cloud, stage.settings, stage.ports.catalogue
+    )
 
 
 async def orphan(stage: Stage, tags: tuple[str, ...] = TAGS) -> str:

@@ -1,0 +1,157 @@
+"""The same lives on PostgreSQL, in the simulation's time: `now()` of its sessions is the loop's clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.provisioner.bindings import BINDINGS
+from services.provisioner.models import CloudResource, Server, Subscription
+from services.provisioner.reconciler.lease import wake
+from services.provisioner.reconciler.postgres import PostgresStore
+from services.provisioner.servers import service as servers
+from services.provisioner.sweep_rows import PostgresFindings
+from shared.bus.testing import RecordingBus
+from shared.contracts.envelope import EVENT_TYPES, Envelope
+from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
+from shared.db.database import Database
+from shared.db.kit_tables import outbox
+from shared.ids import new_id
+from tests.fixtures.database import ServiceDatabase
+from tests.provisioner.outside import Outside
+from tests.provisioner.simulation.clock import VirtualLoop
+from tests.provisioner.simulation.walk import SETTINGS, ZONE, Odds, Script, Walk, quiet, tell
+from tests.provisioner.simulation.world import Violation, World
+from tests.provisioner.stage import Others
+
+# Functions are looked up in `sim` first, so that `now()` is the simulated one; column defaults were bound before.
+CLOCK = """
+create schema sim;
+create function sim.now() returns timestamptz language sql stable as
+  $$ select timestamptz '2030-01-01 00:00+00' + make_interval(secs => current_setting('sim.seconds')::float8) $$;
+grant usage on schema sim to public;
+alter table sweep_finding alter first_seen_at set default sim.now(), alter last_seen_at set default sim.now();
+alter role provisioner_worker in database "{name}" set search_path = sim, public, pg_catalog;
+"""
+
+
+class VirtualDatabase(Database):
+    """Each transaction is told the simulated time. `at_work` counts what is under way, and time stands still for it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, pool_size=4)
+        self.at_work = 0
+
+    @asynccontextmanager
+    async def transaction(
+        self, workspace_id: str | None = None, account_id: str | None = None
+    ) -> AsyncIterator[AsyncSession]:
+        self.at_work += 1
+        try:
+            async with super().transaction(workspace_id, account_id) as session:
+                seconds = asyncio.get_running_loop().time()
+                await session.execute(
+                    text("select set_config('sim.seconds', :seconds, true)"), {"seconds": str(seconds)}
+                )
+                yield session
+        finally:
+            self.at_work -= 1
+
+
+class _Findings(PostgresFindings):
+    @asynccontextmanager
+    async def leading(self) -> AsyncIterator[bool]:
+        """There is one sweeper, and time must go on while it asks the cloud: no transaction is kept open."""
+        yield True
+
+
+class PostgresBooks:
+    """The service's own rooms, on its own tables."""
+
+    def __init__(self, database: VirtualDatabase, outside: Outside) -> None:
+        self._database = database
+        self._others = Others(RecordingBus(database, BINDINGS), outside)
+        self._seen = 0
+        self.last: Server | None = None
+        self.store = PostgresStore(database)
+        self.findings = _Findings(database)
+        self.rest = 3.0
+
+    async def buy(self) -> str:
+        async with self._database.transaction() as session:
+            row = Subscription(
+                id=new_id("sub"), workspace_id=new_id("ws"), plan="starter", zone=ZONE, status="active",
+                stripe_subscription_id=new_id("sub"), created_by=new_id("usr"), version=2,
+            )  # fmt: skip
+            session.add(row)
+            await session.flush()
+            return (await servers.create(session, row, SETTINGS.platform_zone)).id
+
+    async def cancel(self, server_id: str) -> None:
+        async with self._database.transaction() as session:
+            server = await session.get_one(Server, server_id, with_for_update=True)
+            await servers.end(session, server, requested_by="test", reason="test")
+
+    async def server(self) -> Server:
+        async with self._database.transaction() as session:
+            self.last = (await session.scalars(select(Server))).one()
+            return self.last
+
+    async def bound(self) -> dict[str, str]:
+        async with self._database.transaction() as session:
+            rows = await session.scalars(select(CloudResource).where(CloudResource.state == "bound"))
+            return {str(row.external_id): row.kind for row in rows}
+
+    async def told(self) -> list[tuple[Any, int]]:
+        async with self._database.transaction() as session:
+            query = (
+                select(outbox.c.seq, outbox.c.body).where(outbox.c.seq > self._seen).order_by(outbox.c.seq)
+            )
+            rows = (await session.execute(query)).all()
+        found = []
+        for self._seen, body in rows:
+            envelope = Envelope.model_validate_json(body)
+            event = EVENT_TYPES[envelope.type].model_validate(envelope.data)
+            found.append((event, envelope.aggregateversion))
+        return found
+
+    async def checked(self, event: AddressReserved, version: int, *, listed: bool) -> None:
+        self._others.listed = {event.address} if listed else set()
+        await self._others.bus.deliver(self._others.verdict(event), aggregate_version=version)
+
+    async def verified(self, event: ServerDnsDesired, version: int) -> None:
+        await self._others.bus.deliver(self._others.names(event), aggregate_version=version)
+
+    async def wake(self, server_id: str) -> None:
+        async with self._database.transaction() as session:
+            await wake(session, server_id)
+
+
+def walk_on_postgres(seed: int, service_database: ServiceDatabase, odds: Odds | None = None) -> World:
+    """One life on an empty database that has the simulated clock. Raises Violation."""
+    database = VirtualDatabase(service_database.worker_url)
+
+    async def run() -> World:
+        world = World(seed, odds or Odds(), Script())
+        books = PostgresBooks(database, Outside(world.now))
+        world.server = lambda: books.last
+        try:
+            await Walk(world, books).run()
+        except Violation as error:
+            tell(error, world)
+            raise
+        finally:
+            database.at_work += 1  # connections are closed in real time
+            await database.dispose()
+        return world
+
+    def loop() -> VirtualLoop:
+        return VirtualLoop(lambda: database.at_work > 0)
+
+    with quiet(), asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(run())
