@@ -14,7 +14,6 @@ from services.auth.api_keys.endpoints import router as api_keys
 from services.auth.api_keys.format import KeyHasher
 from services.auth.audit_log.endpoints import router as audit_log
 from services.auth.authority.endpoints import router as authority
-from services.auth.breached_passwords import BreachedPasswords
 from services.auth.credentials.endpoints import router as credentials
 from services.auth.credentials.service import Credentials
 from services.auth.deletion.endpoints import router as deletion
@@ -23,7 +22,6 @@ from services.auth.email_change.endpoints import router as email_change
 from services.auth.email_change.service import EmailChanges
 from services.auth.invitations.endpoints import router as invitations
 from services.auth.mail_links import MailLinkVerifier
-from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from services.auth.preferences.endpoints import router as preferences
 from services.auth.providers.github_scanning import ScannerKeys
@@ -43,6 +41,7 @@ from services.auth.wiring import ApiResources
 from services.auth.workspaces.endpoints import router as workspaces
 from shared.clock import Clock, SystemClock
 from shared.db.database import Database
+from shared.passwords import BreachedPasswords, PasswordPolicy
 from shared.web.app import build_app
 
 ROUTERS = (

@@ -19,11 +19,6 @@ class PasswordCheckBusy(Unavailable):
     title = "Too many sign-ins at once"
 
 
-class PasswordRefused(Invalid):
-    code = "password_refused"
-    title = "This password is too easy to guess"
-
-
 class EmailRefused(Invalid):
     code = "email_refused"
     title = "Not a usable e-mail address"

@@ -11,9 +11,9 @@ from passlib.context import CryptContext
 from pydantic import SecretStr
 
 from services.auth.errors import PasswordCheckBusy
+from shared.passwords import MAX_LENGTH
 
 T = TypeVar("T")
-MAX_LENGTH = 256  # longer input would only buy an attacker hashing time; NIST SP 800-63B asks for at least 64
 _CONTEXT = CryptContext(
     schemes=["argon2"],
     deprecated="auto",

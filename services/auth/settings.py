@@ -38,7 +38,7 @@ class ApiSettings(ServiceSettings):
     """Accept addresses under `.test` (RFC 6761), which no real mail system uses."""
 
     breached_passwords_file: Path | None = None
-    """Filter of leaked passwords, made by `python -m services.auth.breached_passwords`."""
+    """Filter of leaked passwords, made by `python -m shared.passwords.breached`."""
 
     argon2_threads: int = 2
     argon2_queue: int = 50

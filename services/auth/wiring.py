@@ -12,7 +12,6 @@ from services.auth.api_keys.format import KeyHasher
 from services.auth.credentials.service import Credentials
 from services.auth.email_change.service import EmailChanges
 from services.auth.mail_links import MailLinkSigner, MailLinkVerifier
-from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from services.auth.ports import Mailer, MailWebhook
 from services.auth.second_factor.enrolment import Enrolment
@@ -21,6 +20,7 @@ from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
 from shared.clock import Clock
 from shared.db.database import Database
+from shared.passwords import PasswordPolicy
 
 
 @dataclass(frozen=True)

@@ -362,19 +362,25 @@ class Mailbox(Base):
     display_name: Mapped[str]
     state: Mapped[str]
     generation: Mapped[int] = mapped_column(BigInteger)
+    """The server's generation that brought the mailbox its present wish, its passwords included."""
+    applied_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
+    """Of which wish the host has said that it is fulfilled."""
     credential_version: Mapped[int] = mapped_column(server_default=ZERO)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     active_at: Mapped[datetime | None]
 
 
 class MailboxVerifier(Base):
-    """The stored password verifiers of a mailbox, as the vault gave them. The API's role cannot read this table."""
+    """The stored password verifiers of a mailbox, as the vault gave them: the set's version, and for which of the
+    mailbox's generations they were fetched. The API's role cannot read this table."""
 
     __tablename__ = "mailbox_verifier"
 
     mailbox_id: Mapped[str] = mapped_column(ForeignKey("mailbox.id", ondelete="cascade"), primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)
     verifiers: Mapped[list[dict[str, Any]]]
+    version: Mapped[int] = mapped_column(server_default=ZERO)
+    generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     fetched_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, SecretBytes, StringConstraints
 
 from services.provisioner.hosts.port import HostAddress
-from shared.contracts.vault_api import Verifier
+from shared.contracts.vault_api import MailboxSecretResponse
 
 
 class CloudError(Exception):
@@ -380,8 +380,8 @@ class VaultUnavailable(Exception):
 class VaultPort(Protocol):
     async def mailbox_verifiers(
         self, workspace_id: str, server_id: str, mailbox_id: str, address: str, display_name: str
-    ) -> tuple[Verifier, ...]:
-        """The complete stored set; the password is made if there was none. Raises `VaultUnavailable`."""
+    ) -> MailboxSecretResponse:
+        """The complete stored set and its version; what is wanted is made first. Raises `VaultUnavailable`."""
         ...
 
     async def webmail_key(

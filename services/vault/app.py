@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.vault.app_passwords import endpoints as app_passwords
 from services.vault.client_profiles import endpoints as client_profiles
 from services.vault.credential_reads import endpoints as credential_reads
+from services.vault.credential_rotations import endpoints as credential_rotations
 from services.vault.data_keys import purge
 from services.vault.exports import endpoints as exports
 from services.vault.hardening import forbid_core_dumps
@@ -32,6 +34,8 @@ ROUTERS = (
     exports.router,
     provider_tokens.router,
     credential_reads.router,
+    credential_rotations.router,
+    app_passwords.router,
     client_profiles.router,
 )
 

@@ -91,3 +91,8 @@ class ExportTokenWrong(Forbidden):
 class TooManyReads(TooManyRequests):
     code = "too_many_reads"
     title = "You have seen many secrets in a short time"
+
+
+class TooManyAppPasswords(Conflict):
+    code = "too_many_app_passwords"
+    title = "This mailbox has as many app passwords as it can have"

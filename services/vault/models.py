@@ -92,6 +92,10 @@ class Mailbox(Base):
     server_id: Mapped[str] = mapped_column(index=True)
     address: Mapped[str | None]
     display_name: Mapped[str] = mapped_column(server_default="")
+    credentials_version: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Grows with each change of what opens the mailbox; a password that is made by a change has its number."""
+    password_due: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The version that a password of its own making is to have, as long as none is as new."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]
 
@@ -112,7 +116,7 @@ class Secret(Base):
             "owner_id",
             "field",
             unique=True,
-            postgresql_where=text("state = 'current'"),
+            postgresql_where=text("state = 'current' and field <> 'app_password'"),
         ),
     )
 
@@ -129,6 +133,67 @@ class Secret(Base):
     ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
     verifier: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    applied_at: Mapped[datetime | None]
+
+
+class AppPassword(Base):
+    """A password of a mailbox for one tool. Its secret is the mailbox's of field `app_password` and this version.
+
+    `tool` is the export format that it was made for. `selector` is what it begins with, once it is made.
+    `revoked_version` is the change that takes it away, `ended_at` when the host had applied that.
+    """
+
+    __tablename__ = "app_password"
+    __table_args__ = (
+        UniqueConstraint("mailbox_id", "version"),
+        Index(
+            "uq_app_password_tool",
+            "mailbox_id",
+            "tool",
+            unique=True,
+            postgresql_where=text("tool is not null and revoked_version is null"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    mailbox_id: Mapped[str]
+    version: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str]
+    tool: Mapped[str | None]
+    selector: Mapped[str | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_version: Mapped[int | None] = mapped_column(Integer)
+    revoked_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class CredentialRotation(Base):
+    """One change of all that `actor_id` had seen since then."""
+
+    __tablename__ = "credential_rotation"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    actor_id: Mapped[str]
+    since: Mapped[datetime | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class RotatedMailbox(Base):
+    """A mailbox of a rotation, and when its host had applied the change (or the mailbox was gone)."""
+
+    __tablename__ = "rotated_mailbox"
+
+    rotation_id: Mapped[str] = mapped_column(
+        ForeignKey("credential_rotation.id", ondelete="cascade"), primary_key=True
+    )
+    mailbox_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    version: Mapped[int] = mapped_column(Integer)
     applied_at: Mapped[datetime | None]
 
 

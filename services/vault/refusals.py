@@ -27,6 +27,17 @@ WATCHED: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", _WORKSPACE + "/exports"): ("vault.export.created", "workspace_id"),
     ("POST", _WORKSPACE + "/exports/{export_id}/download"): ("vault.export.redeemed", "export_id"),
     ("POST", _WORKSPACE + "/provider-tokens"): ("vault.provider_token.stored", "workspace_id"),
+    ("POST", _WORKSPACE + "/mailboxes/{mailbox_id}/chosen-password"): ("vault.password.set", "mailbox_id"),
+    ("POST", _WORKSPACE + "/mailboxes/{mailbox_id}/password"): ("vault.password.renewed", "mailbox_id"),
+    ("POST", _WORKSPACE + "/mailboxes/{mailbox_id}/app-passwords"): (
+        "vault.app_password.created",
+        "mailbox_id",
+    ),
+    ("DELETE", _WORKSPACE + "/app-passwords/{app_password_id}"): (
+        "vault.app_password.revoked",
+        "app_password_id",
+    ),
+    ("POST", _WORKSPACE + "/credential-reads/rotate"): ("vault.credentials.rotated", "workspace_id"),
     ("GET", "/internal/provider-tokens/{token_id}"): ("vault.provider_token.read", "token_id"),
     ("PUT", "/internal/mailboxes/{mailbox_id}"): ("vault.password.made", "mailbox_id"),
     ("PUT", "/internal/servers/{server_id}/webmail-key"): ("vault.webmail_key.read", "server_id"),

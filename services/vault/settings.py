@@ -30,6 +30,8 @@ class ApiSettings(_VaultSettings):
     """How many passwords one person may look at; as many at once, if he has looked at none for an hour."""
     exports_per_hour: Annotated[int, Field(gt=0)] = 20
     app_passwords_per_hour: Annotated[int, Field(gt=0)] = 60
+    breached_passwords_file: Path | None = None
+    """Filter of leaked passwords, made by `python -m shared.passwords.breached`."""
 
 
 class WorkerSettings(_VaultSettings):

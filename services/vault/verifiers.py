@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from argon2 import PasswordHasher, Type
+from argon2.exceptions import VerifyMismatchError
 
 from services.vault.secret_bytes import SecretBytes
 
@@ -19,3 +20,15 @@ _HASHER = PasswordHasher(
 async def make(password: SecretBytes) -> str:
     """The PHC string `$argon2id$v=19$m=19456,t=2,p=1$…`, made in a thread: it takes tens of milliseconds."""
     return await asyncio.to_thread(lambda: _HASHER.hash(password.reveal()))
+
+
+async def matches(verifier: str, password: SecretBytes) -> bool:
+    """Whether it is the verifier of this password; nothing is decrypted for the answer."""
+
+    def verify() -> bool:
+        try:
+            return _HASHER.verify(verifier, password.reveal())
+        except VerifyMismatchError:
+            return False
+
+    return await asyncio.to_thread(verify)

@@ -9,9 +9,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.vault.app_passwords.service import AppPasswords
+from services.vault.credential_rotations.service import CredentialRotations
 from services.vault.data_keys.cache import DataKeyCache
 from services.vault.data_keys.service import DataKeys
 from services.vault.exports.service import Exports
+from services.vault.mailboxes.change_password import PasswordChanges
 from services.vault.mailboxes.service import Mailboxes
 from services.vault.ports import KeyService
 from services.vault.provider_tokens.service import ProviderTokens
@@ -25,6 +28,7 @@ from services.vault.webmail.service import Webmail
 from services.vault.workspaces.service import Workspaces
 from shared.clock import Clock, SystemClock
 from shared.db.database import Database
+from shared.passwords import BreachedPasswords, PasswordPolicy
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Resources:
     webmail: Webmail
     exports: Exports
     provider_tokens: ProviderTokens
+    app_passwords: AppPasswords
+    password_changes: PasswordChanges
+    credential_rotations: CredentialRotations
     workspaces: Workspaces
 
 
@@ -65,8 +72,16 @@ def build_resources(
         webmail=Webmail(store, clock, random_bytes),
         exports=Exports(store, limits, clock, random_bytes),
         provider_tokens=ProviderTokens(store, clock),
+        app_passwords=AppPasswords(store, limits, clock),
+        password_changes=PasswordChanges(store, _policy(settings)),
+        credential_rotations=CredentialRotations(clock),
         workspaces=Workspaces(cache, clock),
     )
+
+
+def _policy(settings: ApiSettings | WorkerSettings) -> PasswordPolicy:
+    file = settings.breached_passwords_file if isinstance(settings, ApiSettings) else None
+    return PasswordPolicy(BreachedPasswords(file) if file else None)
 
 
 def _per_hour(settings: ApiSettings | WorkerSettings) -> dict[Kind, int]:

@@ -211,7 +211,8 @@ class MailboxRemoved(EventData):
 
 
 class MailboxCredentialApplied(EventData):
-    """Subject: the mailbox. The host accepts this version of its password: pending becomes current."""
+    """Subject: the mailbox. The host accepts this version of its passwords, and no other: pending ones become current,
+    and what they replaced opens nothing any more."""
 
     type: ClassVar[str] = "provisioner.mailbox.credential_applied.v1"
     workspace_id: str

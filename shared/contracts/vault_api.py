@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, StringConstraints
 
 
 class MailboxSecretRequest(BaseModel):
-    """PUT /internal/mailboxes/{mailbox_id}: makes the password if there is none; idempotent.
+    """PUT /internal/mailboxes/{mailbox_id}: makes the passwords that are wanted and not made yet; idempotent.
 
     `display_name` goes into exports; null leaves the stored one as it is.
     """
@@ -24,7 +24,11 @@ class MailboxSecretRequest(BaseModel):
 
 
 class Verifier(BaseModel):
-    """A stored password verifier: what a host may know. `hash` is a PHC string, `$argon2id$v=19$…`."""
+    """A stored password verifier: what a host may know. `hash` is a PHC string, `$argon2id$v=19$…`.
+
+    `version` names it among those of its mailbox. `selector` is what an app password begins with, so that a host
+    tries the one verifier that may fit; null for the mailbox's own password.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -32,12 +36,17 @@ class Verifier(BaseModel):
     state: Literal["pending", "current"]
     scheme: Literal["ARGON2ID"] = "ARGON2ID"
     hash: str
+    selector: str | None = None
 
 
 class MailboxSecretResponse(BaseModel):
+    """All that may sign in once the host has applied this, and nothing else. `version` is that of the set: it is what
+    `provisioner.mailbox.credential_applied.v1` says when the host accepts it."""
+
     model_config = ConfigDict(extra="ignore")
 
     mailbox_id: str
+    version: int
     verifiers: tuple[Verifier, ...]
 
 

@@ -17,5 +17,19 @@ class WorkspaceShredded(EventData):
     secrets: int
 
 
+class MailboxCredentialsChanged(EventData):
+    """Subject: the mailbox. What opens it is another set of passwords now: its host is to get the stored verifiers.
+
+    `version` grows with each change. The change is to be told as the job `job_id`, asked for by `requested_by`.
+    """
+
+    type: ClassVar[str] = "vault.mailbox.credentials_changed.v1"
+    workspace_id: str
+    mailbox_id: str
+    version: int
+    job_id: str
+    requested_by: str
+
+
 class VaultAuditRecorded(AuditRecorded):
     type: ClassVar[str] = "vault.audit.recorded.v1"

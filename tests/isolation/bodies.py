@@ -54,6 +54,18 @@ async def _rotate(world: World, one: Customer, made: Made | None) -> Any:
     return {"expires_in_days": 30}
 
 
+async def _chosen_password(world: World, one: Customer, made: Made | None) -> Any:
+    return {"password": f"{secrets.token_hex(8)} tractors", "reason": "asked by phone"}
+
+
+async def _app_password(world: World, one: Customer, made: Made | None) -> Any:
+    return {"name": "phone", "reason": "a new phone"}
+
+
+async def _colleague(world: World, one: Customer, made: Made | None) -> Any:
+    return {"actor_id": one.account_id, "reason": "a colleague has left"}
+
+
 async def _reason(world: World, one: Customer, made: Made | None) -> Any:
     return {"reason": "asked by phone"}
 
@@ -200,6 +212,10 @@ BODIES: dict[str, Body] = {
     f"POST {_W}/api-keys": _api_key,
     f"POST {_W}/api-keys/{{key_id}}/rotate": _rotate,
     f"POST {_W}/mailboxes/{{mailbox_id}}/reveal": _reason,
+    f"POST {_W}/mailboxes/{{mailbox_id}}/chosen-password": _chosen_password,
+    f"POST {_W}/mailboxes/{{mailbox_id}}/password": _reason,
+    f"POST {_W}/mailboxes/{{mailbox_id}}/app-passwords": _app_password,
+    f"POST {_W}/credential-reads/rotate": _colleague,
     f"POST {_W}/exports": _export,
     f"POST {_W}/exports/{{export_id}}/download": _download,
     f"POST {_W}/provider-tokens": _provider_token,

@@ -218,6 +218,26 @@ async def export(world: World, one: Customer) -> Made:
     return Made(found["id"], {"token": found["token"]})
 
 
+async def app_password(world: World, one: Customer) -> Made:
+    import json
+
+    mailbox = await secret_mailbox(world, one)
+    path = f"/v1/workspaces/{one.workspace_id}/mailboxes/{mailbox.id}/app-passwords"
+    answer = await world.ask("vault", "POST", path, one, {"name": "phone", "reason": "a new phone"})
+    assert answer.status == 201, answer.body
+    return Made(json.loads(answer.body)["id"])
+
+
+async def rotation(world: World, one: Customer) -> Made:
+    import json
+
+    path = f"/v1/workspaces/{one.workspace_id}/credential-reads/rotate"
+    body = {"actor_id": one.account_id, "reason": "a colleague has left"}
+    answer = await world.ask("vault", "POST", path, one, body)
+    assert answer.status == 202, answer.body
+    return Made(json.loads(answer.body)["job_id"])
+
+
 # -- provisioner -------------------------------------------------------------------------------------------------
 
 
@@ -445,6 +465,8 @@ FACTORIES: dict[tuple[str, str], Factory] = {
     ("auth", "suppression_id"): suppression,
     ("vault", "mailbox_id"): secret_mailbox,
     ("vault", "export_id"): export,
+    ("vault", "app_password_id"): app_password,
+    ("vault", "rotation_id"): rotation,
     ("provisioner", "subscription_id"): subscription,
     ("provisioner", "server_id"): server,
     ("provisioner", "job_id"): job,
@@ -459,5 +481,5 @@ PREFIXES = {
     "workspace_id": "ws", "ended_workspace_id": "ws", "member_id": "mem", "invitation_id": "inv", "key_id": "key",
     "mailbox_id": "mbx", "export_id": "exp", "subscription_id": "sub", "server_id": "srv", "job_id": "job",
     "domain_id": "dom", "zone_id": "zon", "provider_token_id": "ptk", "plan_id": "pln", "token_id": "ptk",
-    "suppression_id": "spr",
+    "suppression_id": "spr", "app_password_id": "apw", "rotation_id": "rot",
 }  # fmt: skip

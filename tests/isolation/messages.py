@@ -107,11 +107,19 @@ async def _secret(made: World, b: Customer) -> Fields:
     }  # fmt: skip
 
 
+async def _mailbox(made: World, b: Customer) -> Fields:
+    return {
+        "mailbox_id": (await factories.mailbox(made, b)).id, "version": 2, "job_id": new_id("job"),
+        "requested_by": b.account_id,
+    }  # fmt: skip
+
+
 MESSAGES: dict[tuple[str, str], Builder] = {
     ("provisioner", "reputation.address.checked.v1"): _cloud_address,
     ("provisioner", "dns.nameset.verified.v1"): _names,
     ("provisioner", "dns.zone.proven.v1"): _zone,
     ("provisioner", "dns.zone.removed.v1"): _proven_zone,
+    ("provisioner", "vault.mailbox.credentials_changed.v1"): _mailbox,
     ("dns", "provisioner.server.dns_desired.v1"): _desired,
     ("reputation", "provisioner.address.reserved.v1"): _watched,
     ("reputation", "provisioner.address.released.v1"): _watched,

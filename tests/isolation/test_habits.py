@@ -33,6 +33,8 @@ NOT_TWICE: dict[str, str] = {
     "POST /v1/me/email": "a second mail; the newest link counts",
     "POST /v1/me/second-factor": "another key in place of the one that was never confirmed",
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/webmail-sessions": "a link that works once",
+    "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/chosen-password": "the present password is refused; "
+    "of a body with a password not even a hash is kept",
     "POST /v1/workspaces/{workspace_id}/zones/{zone_id}/proof": "looks once more",
     "POST /v1/workspaces/{workspace_id}/zones/{zone_id}/plan/apply": "the plan's id: applied once",
 }

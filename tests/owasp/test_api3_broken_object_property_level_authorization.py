@@ -29,6 +29,12 @@ SHOWN = {
     "GET /v1/workspaces/{workspace_id}/audit: row_hash",  # what the chain of rows is checked with
     "POST /v1/secret-scanning/alerts: token_hash",  # the shape of the partner who asks
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/reveal: password",  # what it is for
+    "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/app-passwords: password",  # shown this once
+    # Counts and ids of passwords, and whether one opens.
+    "GET /v1/workspaces/{workspace_id}/credential-reads: password_valid",
+    "GET /v1/workspaces/{workspace_id}/credential-reads: app_password_ids",
+    "POST /v1/workspaces/{workspace_id}/credential-reads/rotate: passwords",
+    "POST /v1/workspaces/{workspace_id}/credential-reads/rotate: app_passwords",
     # Apple's key for "the same one", true or false
     "GET /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/client-profile: OutgoingPasswordSameAsIncomingPassword",
 }

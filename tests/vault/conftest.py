@@ -25,6 +25,7 @@ from services.vault.settings import ApiSettings, WorkerSettings
 from services.vault.wiring import Resources, build_resources
 from shared.bus.testing import RecordingBus
 from shared.clock import FixedClock
+from shared.contracts.provisioner_events import MailboxCredentialApplied
 from shared.contracts.vault_api import MailboxSecretResponse
 from shared.db.database import Database
 from shared.ids import new_id
@@ -38,6 +39,8 @@ EVERYTHING = (
     "provider_tokens.write",
     "provider_tokens.read",
     "audit.read",
+    "credentials.change",
+    "app_passwords.read",
 )
 
 
@@ -135,6 +138,29 @@ class Workspace:
     async def password(self, mailbox_id: str) -> str:
         response = await self.post(f"/mailboxes/{mailbox_id}/reveal", {"reason": "in a test"})
         return str(response.raise_for_status().json()["password"])
+
+    async def applied(self, mailbox_id: str, version: int | None = None) -> int:
+        """What the provisioner does: fetches the verifiers, and says that the host accepts them."""
+        (address,) = await self.vault.rows(
+            "select address, server_id from mailbox where id = :m", m=mailbox_id
+        )
+        if version is None:
+            answer = await self.put_mailbox(mailbox_id, address["address"], server_id=address["server_id"])
+            version = int(answer.raise_for_status().json()["version"])
+        event = MailboxCredentialApplied(workspace_id=self.id, mailbox_id=mailbox_id, version=version)
+        await self.vault.bus.deliver(event, subject=mailbox_id)
+        return version
+
+    async def verifiers(self, mailbox_id: str) -> list[dict[str, Any]]:
+        (row,) = await self.vault.rows("select address, server_id from mailbox where id = :m", m=mailbox_id)
+        answer = await self.put_mailbox(mailbox_id, row["address"], server_id=row["server_id"])
+        found: list[dict[str, Any]] = answer.raise_for_status().json()["verifiers"]
+        return found
+
+    async def delete(self, path: str, **claims: Any) -> httpx.Response:
+        return await self.vault.client.delete(
+            f"/v1/workspaces/{self.id}{path}", headers=self.headers(**claims)
+        )
 
     async def audit(self) -> list[dict[str, Any]]:
         """The chain, oldest first."""

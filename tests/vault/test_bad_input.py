@@ -1,4 +1,4 @@
-"""What is asked wrongly of any route that hands out a secret: a problem document, nothing decrypted, one audit row."""
+"""What is asked wrongly of a route that shows or changes secrets: a problem, nothing decrypted, one audit row."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ WEBMAIL = f"POST {W}/mailboxes/{{mailbox_id}}/webmail-sessions"
 EXPORT = f"POST {W}/exports"
 DOWNLOAD = f"POST {W}/exports/{{export_id}}/download"
 PROVIDER_TOKEN = "GET /internal/provider-tokens/{token_id}"
+SET = f"POST {W}/mailboxes/{{mailbox_id}}/chosen-password"
+RENEW = f"POST {W}/mailboxes/{{mailbox_id}}/password"
+APP_PASSWORD = f"POST {W}/mailboxes/{{mailbox_id}}/app-passwords"
+REVOKE = f"DELETE {W}/app-passwords/{{app_password_id}}"
+ROTATE = f"POST {W}/credential-reads/rotate"
 NUL, KEY = "be\0cause", "\U0001f511"
 
 
@@ -44,7 +49,7 @@ class Scene:
         return await self.vault.client.request(
             method,
             path.format(workspace_id=self.workspace_id or self.own.id, **self.ids),
-            content=None if method == "GET" else json.dumps(BODIES[route](self) | self.body),
+            content=None if route not in BODIES else json.dumps(BODIES[route](self) | self.body),
             params={"workspace_id": self.own.id} if internal else None,
             headers=headers | {"Idempotency-Key": new_id("req"), "Content-Type": "application/json"},
         )
@@ -55,6 +60,10 @@ BODIES: dict[str, Callable[[Scene], dict[str, Any]]] = {
     WEBMAIL: lambda _: {},
     EXPORT: lambda _: {"format": "csv", "reason": "because"},
     DOWNLOAD: lambda scene: {"token": scene.token},
+    SET: lambda _: {"password": "nine purple tractors", "reason": "because"},
+    RENEW: lambda _: {"reason": "because"},
+    APP_PASSWORD: lambda _: {"name": "phone", "reason": "because"},
+    ROTATE: lambda scene: {"actor_id": scene.own.owner, "reason": "because"},
 }
 
 
@@ -65,7 +74,12 @@ async def furnished(vault: Vault) -> tuple[Workspace, dict[str, str], str]:
     made = await workspace.post("/exports", {"format": "csv", "reason": "because"}, key=new_id("req"))
     token = {"provider": "cloudflare", "token": "x" * 40, "label": "zone"}
     kept = await workspace.post("/provider-tokens", token, key=new_id("req"))
-    ids = {"mailbox_id": mailbox_id, "export_id": made.json()["id"], "token_id": kept.json()["id"]}
+    wish = {"name": "tablet", "reason": "because"}
+    app = await workspace.post(f"/mailboxes/{mailbox_id}/app-passwords", wish, key=new_id("req"))
+    ids = {
+        "mailbox_id": mailbox_id, "export_id": made.json()["id"], "token_id": kept.json()["id"],
+        "app_password_id": app.json()["id"],
+    }  # fmt: skip
     return workspace, ids, made.json()["token"]
 
 
@@ -125,6 +139,10 @@ async def used_link(scene: Scene) -> None:
     assert (await scene.send(DOWNLOAD)).status_code == 200
 
 
+async def revoked(scene: Scene) -> None:
+    assert (await scene.send(REVOKE)).status_code == 202
+
+
 class Case(NamedTuple):
     name: str
     route: str
@@ -136,9 +154,12 @@ class Case(NamedTuple):
 BATCH = [f"mbx_{number:032x}" for number in range(10_001)]
 
 
+PREFIXES = {"mailbox_id": "mbx", "export_id": "exp", "token_id": "ptk", "app_password_id": "apw"}
+
+
 def ids_of(route: str, name: str) -> list[Case]:
     """What a path can name wrongly, the same for every route."""
-    unknown = new_id({"mailbox_id": "mbx", "export_id": "exp", "token_id": "ptk"}[name])
+    unknown = new_id(PREFIXES[name])
     return [
         Case("unknown id", route, other(name, unknown), 404, "not_found"),
         Case("a stranger's id", route, other(name), 404, "not_found"),
@@ -183,18 +204,34 @@ CASES = [
     Case("a four-byte character in the token", DOWNLOAD, body(token=KEY), 403, "export_token_wrong"),
     Case("oversized token", DOWNLOAD, body(token="A" * 129), 422, "invalid"),
     *ids_of(PROVIDER_TOKEN, "token_id"),
+    *(case for route in (SET, RENEW, APP_PASSWORD) for case in ids_of(route, "mailbox_id")),
+    *(case for route in (SET, RENEW, APP_PASSWORD, ROTATE) for case in reasons_of(route)),
+    *(
+        Case("deleted mailbox", route, deleted_mailbox, 404, "not_found")
+        for route in (SET, RENEW, APP_PASSWORD, REVOKE)
+    ),
+    Case("NUL in the password", SET, body(password="nine purple\0tractors"), 422, "password_refused"),
+    Case("a four-byte character in the password", SET, body(password=KEY * 12), 422, "password_refused"),
+    Case("NUL in the name", APP_PASSWORD, body(name="pho\0ne"), 422, "invalid"),
+    Case("half a character in the name", APP_PASSWORD, body(name="\ud83d"), 422, "invalid"),
+    Case("name too long", APP_PASSWORD, body(name=KEY * 81), 422, "invalid"),
+    *ids_of(REVOKE, "app_password_id"),
+    Case("revoked before", REVOKE, revoked, 404, "not_found"),
+    Case("malformed reader", ROTATE, body(actor_id=KEY), 422, "invalid"),
+    Case("a moment without an offset", ROTATE, body(since="2026-01-01T00:00:00"), 422, "invalid"),
     *(
         Case("a stranger's workspace", route, strangers_workspace, 404, "not_found")
-        for route in (REVEAL, WEBMAIL, EXPORT, DOWNLOAD)
+        for route in (REVEAL, WEBMAIL, EXPORT, DOWNLOAD, SET, RENEW, APP_PASSWORD, REVOKE, ROTATE)
     ),
 ]  # fmt: skip
 
 
 ROUTES = sorted({case.route for case in CASES})
+NAMES = [f"{route.split(' ')[0].lower()} {route.rsplit('/', 1)[1]}" for route in ROUTES]
 
 
 @pytest.mark.asvs("16.3.2")
-@pytest.mark.parametrize("route", ROUTES, ids=[route.rsplit("/", 1)[1] for route in ROUTES])
+@pytest.mark.parametrize("route", ROUTES, ids=NAMES)
 async def test_bad_input_decrypts_nothing_and_is_one_audit_row(vault: Vault, route: str) -> None:
     for case in (case for case in CASES if case.route == route):
         scene = await set_scene(vault)

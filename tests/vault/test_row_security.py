@@ -15,6 +15,9 @@ SCOPED = {
     "mailbox": "workspace_id",
     "secret": "workspace_id",
     "provider_token": "workspace_id",
+    "app_password": "workspace_id",
+    "credential_rotation": "workspace_id",
+    "rotated_mailbox": "workspace_id",
     "export": "workspace_id",
     "export_page": "workspace_id",
     "decrypt_count": "workspace_id",
@@ -28,7 +31,12 @@ SCOPED = {
 async def furnished(vault: Vault) -> Workspace:
     workspace = vault.workspace()
     await workspace.server()
-    await workspace.password(await workspace.mailbox())
+    mailbox_id = await workspace.mailbox()
+    await workspace.password(mailbox_id)
+    app = {"name": "phone", "reason": "because"}
+    (await workspace.post(f"/mailboxes/{mailbox_id}/app-passwords", app, key="k3")).raise_for_status()
+    seen = {"actor_id": workspace.owner, "reason": "because"}
+    (await workspace.post("/credential-reads/rotate", seen, key="k4")).raise_for_status()
     token = {"provider": "cloudflare", "token": "x" * 40, "label": "zone"}
     (await workspace.post("/provider-tokens", token, key="k1")).raise_for_status()
     (await workspace.post("/exports", {"format": "csv", "reason": "because"}, key="k2")).raise_for_status()

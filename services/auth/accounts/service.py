@@ -14,12 +14,12 @@ from services.auth.errors import EmailRefused, LinkRefused
 from services.auth.mail_links import MailLinkVerifier
 from services.auth.models import Signup
 from services.auth.notifications import repository as mail
-from services.auth.password_policy import PasswordPolicy
 from services.auth.passwords import PasswordHasher
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Unauthenticated
 from shared.ids import new_id, uuid7_hex
+from shared.passwords import PasswordPolicy
 
 SIGNUP_LIFETIME = timedelta(hours=24)
 MAILS_PER_HOUR = 5

@@ -37,6 +37,7 @@ MailAddress = Annotated[
 """Lower-case address. The local part becomes a file name on the host, hence the narrow alphabet."""
 
 Selector = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,32}$")]
+PasswordSelector = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{3}$")]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PhcHash = Annotated[
     str,
@@ -70,11 +71,13 @@ class DkimSelectors(_Document):
 
 
 class MailboxVerifier(_Document):
-    """A stored password verifier, as the vault hands it out."""
+    """A stored password verifier, as the vault hands it out. `selector` is what the password begins with: it is tried
+    for such passwords only, so that a wrong one costs one hash however many app passwords there are."""
 
     version: int = Field(ge=1)
     scheme: Literal["ARGON2ID"] = "ARGON2ID"
     hash: PhcHash = Field(repr=False)
+    selector: PasswordSelector | None = Field(default=None, repr=False)
 
 
 class MailboxLimits(_Document):

@@ -18,18 +18,25 @@ ENDED_BY = {
     "add_mailbox": ("remove_mailbox",),
     "reboot": ("rebuild", "rescue"),
     "rescue": ("rebuild", "reboot"),
+    "change_credentials": ("remove_mailbox",),
 }
 
 
 async def begin(
-    session: AsyncSession, server: Server, *, kind: str, subject_id: str, requested_by: str
+    session: AsyncSession,
+    server: Server,
+    *,
+    kind: str,
+    subject_id: str,
+    requested_by: str,
+    job_id: str | None = None,
 ) -> Job:
-    """Names the stretch of the step log that begins now."""
+    """Names the stretch of the step log that begins now; `job_id` when somebody else has named it already."""
     last = await session.scalar(
         select(func.coalesce(func.max(StepLog.id), 0)).where(StepLog.server_id == server.id)
     )
     job = Job(
-        id=new_id("job"),
+        id=job_id or new_id("job"),
         workspace_id=server.workspace_id,
         server_id=server.id,
         subject_id=subject_id,

@@ -15,7 +15,7 @@ TITLES = {step.name: step.title for step in (*PRESENT, *ABSENT)} | {
     "publish_domain": "Publish the domain's records",
     "domain_certificate": "Get the domain's certificates",
     "remove_domain": "Remove the domain",
-    "mailbox_password": "Make a password",
+    "mailbox_password": "Get the verifiers of its passwords from the vault",
     "apply_mailbox": "Set the mailbox up on the server",
     "remove_mailbox": "Remove the mailbox",
 }
@@ -34,6 +34,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "reboot": ("boot", "self_test", "observe", "ready"),
     "rescue": ("boot",),
     "rebuild": ("retire_instance", *(name for name in _MADE_ANEW if name not in _KEPT), "apply_host"),
+    "change_credentials": ("mailbox_password", "apply_mailbox"),
 }
 LAST = {"provision": "ready", "cancel": "tombstone", "reboot": "ready"}
 STATE_OF: dict[str, StepState] = {

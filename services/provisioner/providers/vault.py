@@ -10,7 +10,6 @@ from services.provisioner.ports import VaultUnavailable, WebmailKey
 from shared.contracts.vault_api import (
     MailboxSecretRequest,
     MailboxSecretResponse,
-    Verifier,
     WebmailKeyRequest,
     WebmailKeyResponse,
 )
@@ -28,12 +27,12 @@ class Vault:
 
     async def mailbox_verifiers(
         self, workspace_id: str, server_id: str, mailbox_id: str, address: str, display_name: str
-    ) -> tuple[Verifier, ...]:
+    ) -> MailboxSecretResponse:
         request = MailboxSecretRequest(
             workspace_id=workspace_id, server_id=server_id, address=address, display_name=display_name
         )
         body = await self._put(f"/internal/mailboxes/{mailbox_id}", workspace_id, request.model_dump())
-        return self._parse(MailboxSecretResponse, body).verifiers
+        return self._parse(MailboxSecretResponse, body)
 
     async def webmail_key(
         self, workspace_id: str, server_id: str, hostname: str, *, rekey: bool = False

@@ -122,5 +122,5 @@ async def load(session: AsyncSession, server: Server) -> Known:
         .join(Mailbox, Mailbox.id == MailboxVerifier.mailbox_id)
         .where(Mailbox.server_id == of_server)
     )
-    one.verifiers = {row.mailbox_id: row.verifiers for row in verifiers}
+    one.verifiers = {row.mailbox_id: row for row in verifiers}
     return one

@@ -17,6 +17,7 @@ from services.provisioner.models import (
     Condition,
     Domain,
     Mailbox,
+    MailboxVerifier,
     Server,
     StepLog,
     Subscription,
@@ -40,7 +41,7 @@ class Known:
     leaving: list[Domain] = field(default_factory=list)
     """Domains of another server by now, whose records are still published for this one."""
     mailboxes: list[Mailbox] = field(default_factory=list)
-    verifiers: dict[str, list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+    verifiers: dict[str, MailboxVerifier] = field(default_factory=dict, repr=False)
 
 
 class Session(Protocol):

@@ -65,7 +65,9 @@ class ApplyHost(Step):
                     continue
                 if mailbox.state == "removing":
                     await remove_mailbox(write, mailbox)
-                elif mailbox.state == "pending" and not await self._activate(write, mailbox, facts):
+                elif mailbox.applied_generation < mailbox.generation and not await self._accepted(
+                    write, mailbox, work.known.verifiers[mailbox.id].version, facts
+                ):
                     unsure.append(mailbox.address)
         return unsure
 
@@ -97,27 +99,30 @@ class ApplyHost(Step):
             next_action="Look at the zone's DNS plan and apply it.",
         )
 
-    async def _activate(self, write: Write, mailbox: Mailbox, facts: HostFacts) -> bool:
+    async def _accepted(self, write: Write, mailbox: Mailbox, version: int, facts: HostFacts) -> bool:
+        """Writes down and tells that the host lets in who is in this version of the mailbox's verifiers, and nobody
+        else. False when it does not say so."""
         seen = facts.mailbox(mailbox.id)
         if seen is None or not seen.verified or seen.version < 1:
             return False
         stored = await write.session.get_one(Mailbox, mailbox.id)
-        stored.state = "active"
-        stored.credential_version = seen.version
-        stored.active_at = write.now
+        if stored.state == "pending":
+            stored.state, stored.active_at = "active", write.now
+        stored.credential_version = version
+        stored.applied_generation = mailbox.generation
         await write.held.emit(
             MailboxCredentialApplied(
-                workspace_id=mailbox.workspace_id, mailbox_id=mailbox.id, version=seen.version
+                workspace_id=mailbox.workspace_id, mailbox_id=mailbox.id, version=version
             ),
             subject=mailbox.id,
-            version=seen.version,
+            version=version,
         )
         write.log(
             "apply_mailbox",
             "ok",
             subject_id=mailbox.id,
             message=f"{mailbox.address} can sign in",
-            evidence={"version": seen.version},
+            evidence={"version": version},
         )
         return True
 

@@ -1,4 +1,4 @@
-"""Password verifiers of new mailboxes, from the vault. The password itself never comes this way."""
+"""Password verifiers of mailboxes, from the vault. The passwords themselves never come this way."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class ApplyMailboxes(Step):
 
     @staticmethod
     def _next(work: Work) -> Mailbox | None:
+        """The first whose verifiers were not fetched since its passwords were said to have changed."""
+        fetched = {row.mailbox_id: row.generation for row in work.known.verifiers.values()}
         return next(
             (
                 row
                 for row in work.known.mailboxes
-                if row.state == "pending" and row.id not in work.known.verifiers
+                if row.state != "removing" and fetched.get(row.id, -1) < row.generation
             ),
             None,
         )
@@ -35,19 +37,19 @@ class ApplyMailboxes(Step):
         row = self._next(work)
         if row is None:
             return Done()
-        verifiers = await work.ports.vault.mailbox_verifiers(
+        answer = await work.ports.vault.mailbox_verifiers(
             row.workspace_id, row.server_id, row.id, row.address, row.display_name
         )
         crashpoint("verifiers.after_fetch")
-        stored = [item.model_dump(mode="json") for item in verifiers]
         async with work.write() as write:
             known = await write.session.get(MailboxVerifier, row.id)
             if known is None:
                 known = MailboxVerifier(mailbox_id=row.id, workspace_id=row.workspace_id)
                 write.session.add(known)
-            known.verifiers, known.fetched_at = stored, write.now
+            known.verifiers = [item.model_dump(mode="json") for item in answer.verifiers]
+            known.version, known.generation, known.fetched_at = answer.version, row.generation, write.now
             write.log(
-                "mailbox_password", "ok", subject_id=row.id, message="The vault has made the password",
-                evidence={"versions": [item.version for item in verifiers]},
+                "mailbox_password", "ok", subject_id=row.id, message="The vault has given the verifiers",
+                evidence={"versions": [item.version for item in answer.verifiers]},
             )  # fmt: skip
         return Wait(0, "VerifiersFetched")

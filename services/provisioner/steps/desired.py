@@ -60,7 +60,12 @@ def _mailbox(work: Work, row: Mailbox) -> MailboxDesired:
         address=row.address,
         display_name=row.display_name,
         verifiers=tuple(
-            MailboxVerifier(version=item["version"], scheme=item["scheme"], hash=item["hash"])
-            for item in work.known.verifiers[row.id]
+            MailboxVerifier(
+                version=item["version"],
+                scheme=item["scheme"],
+                hash=item["hash"],
+                selector=item.get("selector"),
+            )
+            for item in work.known.verifiers[row.id].verifiers
         ),
     )

@@ -172,7 +172,7 @@ class Exports:
         access = await audited.grant(
             session, actor, workspace_id=link.workspace_id, purpose="export",
             action="vault.export.redeemed.credentials", target=export_id, owners=listed, reason=link.reason,
-            data={"mailbox_ids": listed},
+            data={"mailbox_ids": listed, "versions": [row.version for row in rows]},
         )  # fmt: skip
         versions = {envelope.data_key_version(row.ciphertext) for row in rows}
         return Page(rows, await self._store.opener(access, versions, len(rows)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ARRAY, Select, Text, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +15,24 @@ from services.vault.models import Mailbox
 async def get(session: AsyncSession, mailbox_id: str) -> Mailbox | None:
     """A mailbox that is still there."""
     return await session.scalar(select(Mailbox).where(Mailbox.id == mailbox_id, Mailbox.deleted_at.is_(None)))
+
+
+async def lock(session: AsyncSession, mailbox_id: str) -> Mailbox | None:
+    """A mailbox that is still there; who changes what opens it waits here for others who do."""
+    return await session.scalar(
+        select(Mailbox).where(Mailbox.id == mailbox_id, Mailbox.deleted_at.is_(None)).with_for_update()
+    )
+
+
+async def lock_all(session: AsyncSession, mailbox_ids: Sequence[str]) -> Sequence[Mailbox]:
+    """Those of the list that are still there, locked in the order of their ids, so that nobody waits in a circle."""
+    found = await session.scalars(
+        select(Mailbox)
+        .where(Mailbox.id == func.any(literal(list(mailbox_ids), ARRAY(Text))), Mailbox.deleted_at.is_(None))
+        .order_by(Mailbox.id)
+        .with_for_update()
+    )
+    return found.all()
 
 
 async def claim(
@@ -28,9 +47,16 @@ async def claim(
         .values(id=mailbox_id, workspace_id=workspace_id, server_id=server_id, address=address)
         .on_conflict_do_nothing()
     )
-    return await session.scalar(
-        select(Mailbox).where(Mailbox.id == mailbox_id, Mailbox.deleted_at.is_(None)).with_for_update()
-    )
+    return await lock(session, mailbox_id)
+
+
+def one(workspace_id: str, mailbox_id: str) -> Select[str]:
+    """Its id, also when it is gone; none of another workspace's."""
+    return select(Mailbox.id).where(Mailbox.workspace_id == workspace_id, Mailbox.id == mailbox_id)
+
+
+def of_server(workspace_id: str, server_id: str) -> Select[str]:
+    return select(Mailbox.id).where(Mailbox.workspace_id == workspace_id, Mailbox.server_id == server_id)
 
 
 async def bury(session: AsyncSession, mailbox_id: str, workspace_id: str, now: datetime) -> None:

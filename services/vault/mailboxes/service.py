@@ -8,10 +8,13 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault import audited, passwords, verifiers
+from services.vault.app_passwords import repository as app_passwords
+from services.vault.app_passwords.making import make
+from services.vault.credential_rotations import repository as rotations
 from services.vault.errors import MailboxMoved, NoCredential
 from services.vault.mailboxes import repository
 from services.vault.mailboxes.schemas import RevealResponse
-from services.vault.models import Mailbox, Secret
+from services.vault.models import AppPassword, Mailbox, Secret
 from services.vault.read_limits.service import ReadLimits
 from services.vault.secrets import repository as secret_rows
 from services.vault.secrets.service import SecretStore
@@ -41,8 +44,9 @@ class Mailboxes:
     async def verifiers(
         self, session: AsyncSession, actor: Identity, mailbox_id: str, request: MailboxSecretRequest
     ) -> MailboxSecretResponse:
-        """The complete stored set of verifiers; the first password is made when there is none.
+        """The stored verifiers of all that shall open the mailbox; passwords that are wanted are made first.
 
+        Of the mailbox's own passwords only the newest: it takes the place of the one before in one step at the host.
         Callers at the same time wait for one another, so all get the same set. Raises NotFound for a mailbox of
         another workspace, a removed one, or one of a server that is gone; MailboxMoved (409) when it is known
         under another server or address; KeyServiceUnavailable when a password would have to be sealed.
@@ -60,16 +64,24 @@ class Mailboxes:
             raise MailboxMoved(f"{mailbox_id} is another mailbox.", field="body.address")
         if request.display_name is not None:
             mailbox.display_name = request.display_name
-        stored = list(await secret_rows.all_versions(session, OWNER_KIND, mailbox_id, FIELD))
-        if not stored:
-            stored = [await self._make(session, actor, mailbox)]
-        return MailboxSecretResponse(mailbox_id=mailbox_id, verifiers=tuple(_verifier(row) for row in stored))
+        own = await self._own(session, actor, mailbox)
+        apps = [
+            _verifier(secret or await self._app_password(session, actor, mailbox, row), row)
+            for row, secret in await app_passwords.in_force(session, mailbox_id)
+        ]
+        return MailboxSecretResponse(
+            mailbox_id=mailbox_id, version=mailbox.credentials_version, verifiers=(_verifier(own), *apps)
+        )
 
-    async def _make(self, session: AsyncSession, actor: Identity, mailbox: Mailbox) -> Secret:
-        await record(
-            session, workspace_id=mailbox.workspace_id, actor=actor, action="vault.password.made",
-            target=mailbox.id, outcome="ok", data={"version": 1},
-        )  # fmt: skip
+    async def _own(self, session: AsyncSession, actor: Identity, mailbox: Mailbox) -> Secret:
+        """The newest password of the mailbox's own, made when there is none or a newer one is due."""
+        stored = await secret_rows.all_versions(session, OWNER_KIND, mailbox.id, FIELD)
+        if stored and stored[-1].version >= mailbox.password_due:
+            return stored[-1]
+        if not stored:
+            mailbox.credentials_version += 1
+        version = mailbox.password_due if stored else mailbox.credentials_version
+        await _record_made(session, actor, mailbox, {"version": version})
         password = passwords.generate()
         secret = await self._store.seal(
             session,
@@ -78,13 +90,21 @@ class Mailboxes:
             owner_kind=OWNER_KIND,
             owner_id=mailbox.id,
             field=FIELD,
-            version=1,
+            version=version,
             state="pending",
             server_id=mailbox.server_id,
             verifier=await verifiers.make(password),
         )
         password.wipe()
         return secret
+
+    async def _app_password(
+        self, session: AsyncSession, actor: Identity, mailbox: Mailbox, row: AppPassword
+    ) -> Secret:
+        await _record_made(session, actor, mailbox, {"version": row.version, "app_password_id": row.id})
+        made = await make(session, self._store, mailbox, row)
+        made.password.wipe()
+        return made.secret
 
     async def reveal(
         self, session: AsyncSession, actor: Identity, mailbox_id: str, reason: str
@@ -115,26 +135,44 @@ class Mailboxes:
         )
 
     async def applied(self, session: AsyncSession, workspace_id: str, mailbox_id: str, version: int) -> bool:
-        """The host accepts this version: pending becomes current, older ones go. False when it is not pending."""
-        stored = await secret_rows.all_versions(session, OWNER_KIND, mailbox_id, FIELD)
-        pending = next((row for row in stored if row.version == version and row.state == "pending"), None)
-        if pending is None or pending.workspace_id != workspace_id:
+        """The host accepts the passwords of this version: what was pending up to it is current, what they replaced is
+        destroyed. False for a version or mailbox that is not known here."""
+        mailbox = await repository.lock(session, mailbox_id)
+        if mailbox is None or mailbox.workspace_id != workspace_id or version > mailbox.credentials_version:
             return False
-        await secret_rows.delete_older(session, OWNER_KIND, mailbox_id, FIELD, than=version)
-        pending.state = "current"
-        pending.applied_at = self._clock.now()
-        await session.flush()
+        now = self._clock.now()
+        stored = await secret_rows.all_versions(session, OWNER_KIND, mailbox_id, FIELD)
+        newest = next((row for row in reversed(stored) if row.version <= version), None)
+        if newest is not None and newest.state == "pending":
+            await secret_rows.delete_older(session, OWNER_KIND, mailbox_id, FIELD, than=newest.version)
+            newest.state, newest.applied_at = "current", now
+            await session.flush()
+        await app_passwords.applied(session, mailbox_id, version, now)
+        await rotations.applied(session, mailbox_id, version, now)
         return True
 
     async def removed(self, session: AsyncSession, workspace_id: str, mailbox_id: str) -> int:
         """Deletes the mailbox's secrets; how many."""
         await repository.bury(session, mailbox_id, workspace_id, self._clock.now())
+        gone = repository.one(workspace_id, mailbox_id)
+        await app_passwords.delete_of_mailboxes(session, gone)
+        await rotations.gone(session, gone, self._clock.now())
         return await secret_rows.delete_of_owner(session, workspace_id, OWNER_KIND, mailbox_id)
 
 
-def _verifier(secret: Secret) -> Verifier:
+async def _record_made(
+    session: AsyncSession, actor: Identity, mailbox: Mailbox, data: dict[str, object]
+) -> None:
+    await record(
+        session, workspace_id=mailbox.workspace_id, actor=actor, action="vault.password.made",
+        target=mailbox.id, outcome="ok", data=data,
+    )  # fmt: skip
+
+
+def _verifier(secret: Secret, app_password: AppPassword | None = None) -> Verifier:
     return Verifier(
         version=secret.version,
         state="current" if secret.state == "current" else "pending",
         hash=secret.verifier or "",
+        selector=None if app_password is None else app_password.selector,
     )

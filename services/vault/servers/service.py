@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault import audited
+from services.vault.app_passwords import repository as app_passwords
+from services.vault.credential_rotations import repository as rotations
 from services.vault.mailboxes import repository as mailboxes
 from services.vault.models import Secret
 from services.vault.secret_bytes import SecretBytes
@@ -85,5 +87,8 @@ class Servers:
         """Deletes the secrets of this server and of its mailboxes, and no others; how many."""
         now = self._clock.now()
         await repository.bury(session, server_id, workspace_id, now)
+        gone = mailboxes.of_server(workspace_id, server_id)
+        await app_passwords.delete_of_mailboxes(session, gone)
+        await rotations.gone(session, gone, now)
         await mailboxes.bury_of_server(session, workspace_id, server_id, now)
         return await secret_rows.delete_of_server(session, workspace_id, server_id)

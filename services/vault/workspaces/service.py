@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import delete, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.vault.app_passwords import repository as app_passwords
+from services.vault.credential_rotations import repository as rotations
 from services.vault.data_keys import repository as data_keys
 from services.vault.data_keys.cache import DataKeyCache
 from services.vault.exports import repository as exports
@@ -35,6 +37,8 @@ class Workspaces:
         """
         if await data_keys.is_shredded(session, workspace_id):
             return None
+        await app_passwords.delete_of_workspace(session, workspace_id)
+        await rotations.delete_of_workspace(session, workspace_id)
         await mailboxes.delete_of_workspace(session, workspace_id)
         await servers.delete_of_workspace(session, workspace_id)
         await exports.delete_of_workspace(session, workspace_id)

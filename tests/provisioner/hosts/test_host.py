@@ -240,6 +240,45 @@ async def test_old_and_new_password_both_open_during_a_rotation(
         assert await asyncio.to_thread(signs_in, server, trust, "carol@example-a.test", password)
 
 
+async def test_app_passwords_open_imap_and_submission_beside_the_mailboxs_own_until_they_are_revoked(
+    made_world: World, server: Server, trust: ssl.SSLContext
+) -> None:
+    own = MailboxVerifier(version=1, hash=argon2("own-secret"))
+    phone, tool = (
+        MailboxVerifier(version=number, hash=argon2(text), selector=text[:4])
+        for number, text in ((2, "pho1-secret-of-the-phone"), (3, "to0l-secret-of-the-tool"))
+    )
+    # Begins otherwise than its selector says, so it is never tried: a wrong password costs no hash of app passwords.
+    unfit = MailboxVerifier(version=4, hash=argon2("abcd-secret"), selector="wxyz")
+    carol = _carol().model_copy(update={"verifiers": (own, phone, tool, unfit)})
+    await _with_mailboxes(made_world, server, carol)
+    assert server.facts is not None
+    facts = server.facts.mailbox("mbx_carol")
+    assert facts is not None
+    assert (facts.version, facts.verified) == (4, True)
+    address = "carol@example-a.test"
+    for password in ("own-secret", "pho1-secret-of-the-phone", "to0l-secret-of-the-tool"):
+        sent = await asyncio.to_thread(send, server, trust, address, password, [address])
+        assert await asyncio.to_thread(read, server, address, password, sent)
+    for password in ("abcd-secret", "pho1", "pho1-secret-of-the-tool", ""):
+        assert not await asyncio.to_thread(signs_in, server, trust, address, password)
+    with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"553|not owned"):
+        await asyncio.to_thread(_as_alice, server, trust, address, "pho1-secret-of-the-phone")
+
+    await _with_mailboxes(made_world, server, carol.model_copy(update={"verifiers": (own, tool)}))
+
+    assert not await asyncio.to_thread(signs_in, server, trust, address, "pho1-secret-of-the-phone")
+    for password in ("own-secret", "to0l-secret-of-the-tool"):
+        assert await asyncio.to_thread(signs_in, server, trust, address, password)
+
+
+def _as_alice(server: Server, trust: ssl.SSLContext, user: str, password: str) -> None:
+    """Signs in as `user` and tries to send as another mailbox."""
+    with _ByAddress(server, trust) as session:
+        session.login(user, password)
+        session.sendmail("alice@example-a.test", [user], "From: alice@example-a.test\r\n\r\nA text.\r\n")
+
+
 async def test_a_removed_mailbox_neither_signs_in_nor_receives(
     made_world: World, server: Server, trust: ssl.SSLContext
 ) -> None:

@@ -231,7 +231,7 @@ class MemoryHeld:
             of(Domain),
             [row for row in self._store.rows(Domain) if row.moving_from == mine],
             mailboxes,
-            {row.mailbox_id: row.verifiers for row in verifiers if row.mailbox_id in boxes},
+            {row.mailbox_id: row for row in verifiers if row.mailbox_id in boxes},
         )
 
     async def release(self, after: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.audit import record
 from shared.contracts.provisioner_events import MailboxRemoved
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
@@ -72,11 +73,26 @@ async def test_reads_before_the_given_time_are_left_out(vault: Vault) -> None:
 async def test_a_password_that_was_changed_after_the_read_is_no_longer_valid(vault: Vault) -> None:
     workspace, (mailbox_id,) = await ready(vault, 1)
     await reveal(workspace, mailbox_id)
+    body = {"password": "blue tractors in a field", "reason": "because"}
+    assert (await workspace.post(f"/mailboxes/{mailbox_id}/chosen-password", body)).status_code == 202
+    assert (await reads(workspace))[0]["still_valid"] is True
+    await workspace.applied(mailbox_id)
+    (row,) = await reads(workspace)
+    assert (row["still_valid"], row["password_valid"], row["app_password_ids"]) == (False, False, [])
+
+
+async def test_of_a_read_whose_version_is_not_on_record_the_time_decides(vault: Vault) -> None:
+    workspace, (mailbox_id,) = await ready(vault, 1)
+    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
+        await record(
+            session, workspace_id=workspace.id, actor="vault", action="vault.export.redeemed.credentials",
+            target=new_id("exp"), data={"mailbox_ids": [mailbox_id]},
+        )  # fmt: skip
+    assert (await reads(workspace))[0]["still_valid"] is True
     await vault.run(
         "update secret set created_at = now() + interval '1 minute' where owner_id = :m", m=mailbox_id
     )
-    (row,) = await reads(workspace)
-    assert row["still_valid"] is False
+    assert (await reads(workspace))[0]["still_valid"] is False
 
 
 async def test_a_mailbox_that_is_gone_stays_in_the_report(vault: Vault) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.contracts.provisioner_events import MailboxCredentialApplied, MailboxRemoved
+from shared.contracts.provisioner_events import MailboxRemoved
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
 
@@ -15,20 +15,14 @@ async def states(vault: Vault, mailbox_id: str) -> list[tuple[int, str]]:
 
 
 async def applied(vault: Vault, workspace: Workspace, mailbox_id: str, version: int) -> None:
-    event = MailboxCredentialApplied(workspace_id=workspace.id, mailbox_id=mailbox_id, version=version)
-    await vault.bus.deliver(event, subject=mailbox_id)
+    await workspace.applied(mailbox_id, version)
 
 
 async def add_version(vault: Vault, workspace: Workspace, mailbox_id: str, version: int) -> None:
-    """A further pending version, as a password change makes it."""
-    from services.vault import passwords
-
-    async with vault.api_database.transaction(workspace_id=workspace.id) as session:
-        await vault.resources.mailboxes._store.seal(
-            session, passwords.generate(), workspace_id=workspace.id, owner_kind="mailbox",
-            owner_id=mailbox_id, field="password", version=version, state="pending",
-            server_id=workspace.server_id, verifier="$argon2id$v=19$…",
-        )  # fmt: skip
+    """A further pending version."""
+    body = {"password": f"{version}-orange-tractors-hum", "reason": "because"}
+    answer = await workspace.post(f"/mailboxes/{mailbox_id}/chosen-password", body)
+    assert answer.json()["version"] == version
 
 
 async def test_pending_becomes_current(vault: Vault) -> None:
@@ -46,8 +40,8 @@ async def test_the_current_password_stays_until_the_next_is_applied(vault: Vault
     await add_version(vault, workspace, mailbox_id, 2)
     assert await states(vault, mailbox_id) == [(1, "current"), (2, "pending")]
     assert await workspace.password(mailbox_id) == first
-    verifiers = (await workspace.put_mailbox(mailbox_id)).json()["verifiers"]
-    assert [(v["version"], v["state"]) for v in verifiers] == [(1, "current"), (2, "pending")]
+    verifiers = await workspace.verifiers(mailbox_id)
+    assert [(v["version"], v["state"]) for v in verifiers] == [(2, "pending")]
     await applied(vault, workspace, mailbox_id, 2)
     assert await states(vault, mailbox_id) == [(2, "current")]
     assert await workspace.password(mailbox_id) != first

@@ -19,7 +19,10 @@ async def test_the_first_call_makes_a_password_and_answers_its_verifier(vault: V
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     (verifier,) = response.json()["verifiers"]
-    assert verifier == {"version": 1, "state": "pending", "scheme": "ARGON2ID", "hash": verifier["hash"]}
+    assert verifier == {
+        "version": 1, "state": "pending", "scheme": "ARGON2ID", "hash": verifier["hash"], "selector": None,
+    }  # fmt: skip
+    assert response.json()["version"] == 1
     assert verifier["hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert PasswordHasher().verify(verifier["hash"], await workspace.password(mailbox_id))
 

@@ -219,7 +219,7 @@ def _sign_in_files(desired: HostDesired) -> Iterator[HostFile]:
     boxes = [(desired.selftest_address, closed), (desired.reports.address, closed)]
     boxes += [(box.address, box.verifiers) for box in desired.mailboxes]
     for address, verifiers in boxes:
-        lines = (f"{v.version} {{{v.scheme}}}{v.hash}\n" for v in verifiers)
+        lines = (f"{v.version} {{{v.scheme}}}{v.hash} {v.selector or ''}".rstrip() + "\n" for v in verifiers)
         yield HostFile(
             path=f"/etc/sendchief/auth/{address}", content="".join(lines), group="dovecot", mode=0o640
         )

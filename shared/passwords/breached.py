@@ -3,7 +3,7 @@
 An operator downloads the SHA-1 hashes of leaked passwords (one `<40 hex digits>[:count]` a line, the form of Have I
 Been Pwned) and builds the filter once:
 
-    python -m services.auth.breached_passwords hashes.txt breached.bloom
+    python -m shared.passwords.breached hashes.txt breached.bloom
 
 Then `SC_BREACHED_PASSWORDS_FILE` names it. At one false refusal in a thousand it takes 14.4 bits a password, so 180 MB
 for a hundred million. The file: magic, number of bits (u64), of hashes (u32), of entries (u64), then the bits.

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from services.auth.breached_passwords import BreachedPasswords, build
-from services.auth.errors import PasswordRefused
-from services.auth.password_policy import PasswordPolicy
+from shared.passwords import BreachedPasswords, PasswordPolicy, PasswordRefused
+from shared.passwords.breached import build
 
-LEAKED = Path(__file__).parents[2] / "services/auth/leaked_passwords.txt"
+LEAKED = Path(__file__).parents[3] / "shared/passwords/leaked_passwords.txt"
 
 
 def check(password: str, breached: BreachedPasswords | None = None) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from services.auth.breached_passwords import BreachedPasswords
-from services.auth.errors import PasswordRefused
-from services.auth.passwords import MAX_LENGTH
+from shared.errors import Invalid
+from shared.passwords.breached import BreachedPasswords
 
 MIN_LENGTH = 12
+MAX_LENGTH = 256  # longer input would only buy an attacker hashing time; NIST SP 800-63B asks for at least 64
 _LISTS = tuple(Path(__file__).with_name(name) for name in ("common_passwords.txt", "leaked_passwords.txt"))
 _LONGEST_COMMON = 40
 _CONTEXT_WORDS = ("sendchief", "mailserver", "mailbox", "postmaster")
@@ -31,6 +31,19 @@ _WALKS = (
 )
 
 
+class PasswordRefused(Invalid):
+    code = "password_refused"
+    title = "This password is too easy to guess"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        next_action: str = "Choose another one: a sentence that nobody says is easy to keep.",
+    ) -> None:
+        super().__init__(detail, field="password", next_action=next_action)
+
+
 class PasswordPolicy:
     """`breached` knows the passwords of known leaks, where an operator has given a file of them."""
 
@@ -41,27 +54,27 @@ class PasswordPolicy:
         """Raise PasswordRefused with the reason, or return. Nothing of the password is in the message."""
         _check_guessable(password, email=email, name=name)
         if self._breached is not None and password.get_secret_value() in self._breached:
-            raise PasswordRefused("It was found in a leak of passwords.", field="password")
+            raise PasswordRefused("It was found in a leak of passwords.")
 
 
 def _check_guessable(password: SecretStr, *, email: str, name: str) -> None:
     clear = password.get_secret_value()
     if len(clear) < MIN_LENGTH:
-        raise PasswordRefused(f"Use at least {MIN_LENGTH} characters.", field="password")
+        raise PasswordRefused(f"Use at least {MIN_LENGTH} characters.")
     if len(clear) > MAX_LENGTH:
-        raise PasswordRefused(f"Use at most {MAX_LENGTH} characters.", field="password")
+        raise PasswordRefused(f"Use at most {MAX_LENGTH} characters.")
     if not clear.isascii():
         try:
             clear.encode("utf-8")
         except UnicodeEncodeError:
-            raise PasswordRefused("It holds characters that are not text.", field="password") from None
+            raise PasswordRefused("It holds characters that are not text.") from None
     folded = clear.casefold()
     if _is_common(folded):
-        raise PasswordRefused("It is on the list of common passwords.", field="password")
+        raise PasswordRefused("It is on the list of common passwords.")
     if _is_repetition(folded) or _is_walk(folded):
-        raise PasswordRefused("It repeats a few characters or follows the keyboard.", field="password")
+        raise PasswordRefused("It repeats a few characters or follows the keyboard.")
     if _is_context(folded, email, name):
-        raise PasswordRefused("It is made of your name, your address or ours.", field="password")
+        raise PasswordRefused("It is made of your name, your address or ours.")
 
 
 def _is_common(folded: str) -> bool:
