@@ -88,6 +88,14 @@ class Post:
             f"no message with the subject {subject!r} in {owner.address} within {seconds:.0f} s"
         )
 
+    async def signs_in(self, owner: Mailbox) -> bool:
+        """Whether the password opens the mailbox by IMAP."""
+        try:
+            await self.subjects(owner)
+        except imaplib.IMAP4.error:
+            return False
+        return True
+
     async def subjects(self, owner: Mailbox) -> list[str]:
         """Subjects of all messages in INBOX."""
         return await asyncio.to_thread(self._subjects, owner)

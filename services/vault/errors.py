@@ -96,3 +96,15 @@ class TooManyReads(TooManyRequests):
 class TooManyAppPasswords(Conflict):
     code = "too_many_app_passwords"
     title = "This mailbox has as many app passwords as it can have"
+
+
+class ExportNotReady(Conflict):
+    """Not every app password of the export opens its mailbox yet. The link is as it was."""
+
+    code = "export_not_ready"
+    title = "The passwords of this export are still being set up"
+
+
+class TooManyNewPasswords(Invalid):
+    code = "too_many_new_passwords"
+    title = "So many app passwords are not made at once"

@@ -225,6 +225,8 @@ class Export(Base):
     created_by: Mapped[str]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    main_password: Mapped[bool] = mapped_column(server_default=text("true"))
+    """Whether it hands out the mailboxes' own passwords, or the app passwords of its format."""
     redeemed_at: Mapped[datetime | None]
     redeemed_by: Mapped[str | None]
 

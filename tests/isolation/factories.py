@@ -211,7 +211,7 @@ async def export(world: World, one: Customer) -> Made:
     import json
 
     mailbox = await secret_mailbox(world, one)
-    body = {"format": "json", "mailbox_ids": [mailbox.id], "reason": "moving house"}
+    body = {"format": "json", "mailbox_ids": [mailbox.id], "reason": "moving house", "main_password": True}
     answer = await world.ask("vault", "POST", f"/v1/workspaces/{one.workspace_id}/exports", one, body)
     assert answer.status == 201, answer.body
     found = json.loads(answer.body)

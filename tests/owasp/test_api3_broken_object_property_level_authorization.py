@@ -35,6 +35,7 @@ SHOWN = {
     "GET /v1/workspaces/{workspace_id}/credential-reads: app_password_ids",
     "POST /v1/workspaces/{workspace_id}/credential-reads/rotate: passwords",
     "POST /v1/workspaces/{workspace_id}/credential-reads/rotate: app_passwords",
+    "GET /v1/workspaces/{workspace_id}/exports/{export_id}: main_password",  # which kind was asked for
     # Apple's key for "the same one", true or false
     "GET /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/client-profile: OutgoingPasswordSameAsIncomingPassword",
 }

@@ -27,6 +27,7 @@ RENEW = f"POST {W}/mailboxes/{{mailbox_id}}/password"
 APP_PASSWORD = f"POST {W}/mailboxes/{{mailbox_id}}/app-passwords"
 REVOKE = f"DELETE {W}/app-passwords/{{app_password_id}}"
 ROTATE = f"POST {W}/credential-reads/rotate"
+EXPORT_BODY = {"format": "csv", "reason": "because", "main_password": True}
 NUL, KEY = "be\0cause", "\U0001f511"
 
 
@@ -58,7 +59,7 @@ class Scene:
 BODIES: dict[str, Callable[[Scene], dict[str, Any]]] = {
     REVEAL: lambda _: {"reason": "because"},
     WEBMAIL: lambda _: {},
-    EXPORT: lambda _: {"format": "csv", "reason": "because"},
+    EXPORT: lambda _: EXPORT_BODY,
     DOWNLOAD: lambda scene: {"token": scene.token},
     SET: lambda _: {"password": "nine purple tractors", "reason": "because"},
     RENEW: lambda _: {"reason": "because"},
@@ -71,7 +72,7 @@ async def furnished(vault: Vault) -> tuple[Workspace, dict[str, str], str]:
     workspace = vault.workspace()
     await workspace.server()
     mailbox_id = await workspace.mailbox()
-    made = await workspace.post("/exports", {"format": "csv", "reason": "because"}, key=new_id("req"))
+    made = await workspace.post("/exports", EXPORT_BODY, key=new_id("req"))
     token = {"provider": "cloudflare", "token": "x" * 40, "label": "zone"}
     kept = await workspace.post("/provider-tokens", token, key=new_id("req"))
     wish = {"name": "tablet", "reason": "because"}

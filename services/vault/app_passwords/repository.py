@@ -48,9 +48,12 @@ async def page(
 
 
 async def count(session: AsyncSession, mailbox_id: str) -> int:
+    """Those that people asked for; of each export format there is one at most."""
     found = await session.scalar(
         select(func.count()).where(
-            AppPassword.mailbox_id == mailbox_id, AppPassword.revoked_version.is_(None)
+            AppPassword.mailbox_id == mailbox_id,
+            AppPassword.revoked_version.is_(None),
+            AppPassword.tool.is_(None),
         )
     )
     return found or 0

@@ -40,8 +40,29 @@ _PAGE = text("""
     join server on server.id = mailbox.server_id and server.deleted_at is null and hostname is not null
     join secret on secret.workspace_id = mailbox.workspace_id and owner_kind = :owner_kind
         and owner_id = mailbox.id and field = :field
+        and (cast(:tool as text) is null or secret.version = (
+            select app_password.version from app_password
+            where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null))
     where export_id = :export_id and number = :number
     order by place, (state = 'current') desc, version desc
+""")
+
+
+_WITHOUT_TOOL = text("""
+    select mailbox.id from export_page cross join unnest(mailbox_ids) as listed (mailbox_id)
+    join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
+    where export_id = :export_id and not exists (
+        select from app_password
+        where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null)
+    order by mailbox.id limit :most
+""")
+_WAITING = text("""
+    select count(*) from export_page cross join unnest(mailbox_ids) as listed (mailbox_id)
+    join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
+    where export_id = :export_id and not exists (
+        select from app_password join secret on secret.version = app_password.version
+            and owner_kind = 'mailbox' and owner_id = mailbox.id and field = 'app_password' and state = 'current'
+        where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null)
 """)
 
 
@@ -73,6 +94,12 @@ class Link(NamedTuple):
     format: str
     reason: str
     mailboxes: int
+    main_password: bool
+
+    @property
+    def tool(self) -> str | None:
+        """Whose app passwords it hands out; None for the mailboxes' own."""
+        return None if self.main_password else self.format
 
 
 async def choice(session: AsyncSession, mailbox_ids: Sequence[str] | None) -> Choice:
@@ -119,20 +146,34 @@ async def redeem(
             Export.mailboxes.is_not(None),
         )
         .values(redeemed_at=now, redeemed_by=by)
-        .returning(Export.workspace_id, Export.format, Export.reason, Export.mailboxes)
+        .returning(Export.workspace_id, Export.format, Export.reason, Export.mailboxes, Export.main_password)
         .execution_options(synchronize_session=False)
     )
     row = found.one_or_none()
-    return None if row is None else Link(row.workspace_id, row.format, row.reason, row.mailboxes or 0)
+    if row is None:
+        return None
+    return Link(row.workspace_id, row.format, row.reason, row.mailboxes or 0, row.main_password)
+
+
+async def without_tool(session: AsyncSession, export_id: str, tool: str, most: int) -> Sequence[str]:
+    """Mailboxes of the export that have no app password for the tool; up to `most`."""
+    found = await session.scalars(_WITHOUT_TOOL, {"export_id": export_id, "tool": tool, "most": most})
+    return found.all()
+
+
+async def waiting(session: AsyncSession, export_id: str, tool: str) -> int:
+    """How many of its mailboxes are not opened yet by an app password for the tool."""
+    return int(await session.scalar(_WAITING, {"export_id": export_id, "tool": tool}) or 0)
 
 
 async def page(
-    session: AsyncSession, export_id: str, number: int, owner_kind: OwnerKind, field: str
+    session: AsyncSession, export_id: str, number: int, owner_kind: OwnerKind, field: str, tool: str | None
 ) -> list[SealedRow] | None:
-    """For each mailbox of the page that is still there its current secret, or the newest pending one. None when there
-    is no such page, as when the workspace has ended."""
+    """For each mailbox of the page that is still there its current secret, or the newest pending one; with a `tool`
+    that of its app password. None when there is no such page, as when the workspace has ended."""
     found = await session.execute(
-        _PAGE, {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field}
+        _PAGE,
+        {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field, "tool": tool},
     )
     rows = [SealedRow._make(row) for row in found]
     if not rows and await session.get(ExportPage, (export_id, number)) is None:

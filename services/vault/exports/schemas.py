@@ -22,13 +22,18 @@ Format = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum":
 
 
 class NewExport(BaseModel):
-    """`mailbox_ids` null means every mailbox that the workspace has now. `reason` goes to the audit log."""
+    """`mailbox_ids` null means every mailbox that the workspace has now. `reason` goes to the audit log.
+
+    Each mailbox's app password for this format is handed out, made when there is none; with `main_password` the
+    mailbox's own password instead.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     format: Format
     mailbox_ids: Annotated[list[MailboxId], Field(min_length=1, max_length=10_000)] | None = None
     reason: Reason
+    main_password: bool = False
 
 
 class ExportCreated(BaseModel):
@@ -46,9 +51,13 @@ class ExportCreated(BaseModel):
 
 
 class ExportView(BaseModel):
+    """`waiting` mailboxes' servers do not accept the app password yet; the file is there when it is 0."""
+
     id: str
     format: str
     mailboxes: int
+    main_password: bool
+    waiting: int
     reason: str
     state: Literal["open", "used", "expired"]
     created_by: str

@@ -12,13 +12,17 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault import audited, envelope, metrics
+from services.vault.app_passwords import repository as app_passwords
+from services.vault.app_passwords.making import new_row
 from services.vault.errors import (
     ExportExpired,
+    ExportNotReady,
     ExportTokenWrong,
     ExportUsed,
     NothingToExport,
     ServerNotReady,
     TooManyForFormat,
+    TooManyNewPasswords,
     UnknownMailbox,
 )
 from services.vault.exports import repository
@@ -28,6 +32,8 @@ from services.vault.exports.repository import Link, SealedRow
 from services.vault.exports.schemas import ExportCreated, ExportView, NewExport
 from services.vault.exports.writers import Writer
 from services.vault.exports.writers import writer as writer_of
+from services.vault.mailboxes import repository as mailboxes
+from services.vault.mailboxes.changes import change
 from services.vault.mailboxes.service import FIELD, OWNER_KIND
 from services.vault.models import Export
 from services.vault.read_limits.service import ReadLimits
@@ -41,6 +47,7 @@ from shared.ids import new_id
 
 LINK_LIFETIME = timedelta(minutes=15)
 TOKEN_BYTES = 32
+MOST_NEW_PASSWORDS = 1000
 
 
 class ExportIncomplete(Exception):
@@ -79,7 +86,8 @@ class Exports:
     ) -> ExportCreated:
         """A link for the mailboxes that exist now.
 
-        Raises UnknownMailbox, NothingToExport, TooManyForFormat (422), ServerNotReady (409), TooManyReads (429).
+        Raises UnknownMailbox, NothingToExport, TooManyForFormat, TooManyNewPasswords (422), ServerNotReady (409),
+        TooManyReads (429).
         """
         wanted = None if new.mailbox_ids is None else sorted(set(new.mailbox_ids))
         found = await repository.choice(session, wanted)
@@ -106,13 +114,19 @@ class Exports:
             created_by=actor.subject,
             created_at=now,
             expires_at=now + LINK_LIFETIME,
+            main_password=new.main_password,
         )
         session.add(export)
         await session.flush()
         export.mailboxes = await repository.add_pages(session, export.id, workspace_id, wanted)
+        made = 0 if new.main_password else await self._want_app_passwords(session, actor, export)
         await record(
             session, workspace_id=workspace_id, actor=actor, action="vault.export.created", target=export.id,
-            outcome="ok", reason=new.reason, data={"format": new.format, "mailboxes": export.mailboxes},
+            outcome="ok", reason=new.reason,
+            data={
+                "format": new.format, "mailboxes": export.mailboxes, "main_password": new.main_password,
+                "new_app_passwords": made,
+            },
         )  # fmt: skip
         return ExportCreated(
             id=export.id,
@@ -122,16 +136,41 @@ class Exports:
             unverified=formats()[new.format].unverified,
         )
 
+    async def _want_app_passwords(self, session: AsyncSession, actor: Identity, export: Export) -> int:
+        """Sees to it that each mailbox has, or gets, an app password for the format; how many are new.
+
+        They are made when the hosts' verifiers are fetched. One that is there serves again: what is exported twice for
+        one tool is the same password, and is revoked by one call.
+        """
+        missing = await repository.without_tool(session, export.id, export.format, MOST_NEW_PASSWORDS + 1)
+        if len(missing) > MOST_NEW_PASSWORDS:
+            raise TooManyNewPasswords(
+                f"One export makes at most {MOST_NEW_PASSWORDS} app passwords.",
+                field="body.mailbox_ids",
+                next_action="Name fewer mailboxes in each export, or ask for their own passwords by main_password.",
+            )
+        locked = await mailboxes.lock_all(session, missing)
+        still = set(await repository.without_tool(session, export.id, export.format, MOST_NEW_PASSWORDS))
+        wanted = [mailbox for mailbox in locked if mailbox.id in still]
+        for mailbox in wanted:
+            version = (await change(session, actor, mailbox)).version
+            name = formats()[export.format].title
+            session.add(new_row(actor, mailbox, version, name, self._clock.now(), tool=export.format))
+        return len(wanted)
+
     async def view(self, session: AsyncSession, export_id: str) -> ExportView:
         export = await repository.get(session, export_id)
         if export is None:
             raise NotFound
         expired = export.expires_at <= self._clock.now()
+        waiting = 0 if export.main_password else await repository.waiting(session, export_id, export.format)
         return ExportView.model_validate(
             {
                 "id": export.id,
                 "format": export.format,
                 "mailboxes": len(export.mailbox_ids) if export.mailboxes is None else export.mailboxes,
+                "main_password": export.main_password,
+                "waiting": waiting,
                 "reason": export.reason,
                 "state": "used" if export.redeemed_at else "expired" if expired else "open",
                 "created_by": export.created_by,
@@ -145,17 +184,26 @@ class Exports:
     async def redeem(self, session: AsyncSession, actor: Identity, export_id: str, token: str) -> Redeemed:
         """Uses the link up and records the first page of what it hands out; nothing is decrypted before the commit.
 
-        Raises NotFound, ExportTokenWrong (403), ExportUsed and ExportExpired (410), KeyServiceUnavailable (503);
+        Raises NotFound, ExportTokenWrong (403), ExportNotReady (409), ExportUsed and ExportExpired (410),
+        KeyServiceUnavailable (503);
         after any of them the link is as it was.
         """
         now = self._clock.now()
         link = await repository.redeem(session, export_id, _hash(token), actor.subject, now)
         if link is None:
             raise await self._refusal(session, export_id, token)
+        waiting = 0 if link.tool is None else await repository.waiting(session, export_id, link.tool)
+        if waiting:
+            raise ExportNotReady(
+                f"The servers of {waiting} of {link.mailboxes} mailboxes do not accept their app passwords yet.",
+                next_action="Wait until the export says waiting: 0, then send the same request again.",
+            )
         await record(
             session, workspace_id=link.workspace_id, actor=actor, action="vault.export.redeemed",
             target=export_id, outcome="ok", reason=link.reason,
-            data={"format": link.format, "mailboxes": link.mailboxes},
+            data={
+                "format": link.format, "mailboxes": link.mailboxes, "main_password": link.main_password,
+            },
         )  # fmt: skip
         first = await self._page(session, actor, export_id, link, 0)
         metrics.EXPORTS_REDEEMED.labels(link.format).inc()
@@ -165,7 +213,8 @@ class Exports:
         self, session: AsyncSession, actor: Identity, export_id: str, link: Link, number: int
     ) -> Page:
         """Records the page's credentials by the ids of their mailboxes, and takes the keys. Raises ExportIncomplete."""
-        rows = await repository.page(session, export_id, number, OWNER_KIND, FIELD)
+        field = FIELD if link.tool is None else app_passwords.FIELD
+        rows = await repository.page(session, export_id, number, OWNER_KIND, field, link.tool)
         if rows is None:
             raise ExportIncomplete(export_id)
         listed = [row.owner_id for row in rows]

@@ -27,6 +27,9 @@ def upgrade() -> None:
         "(select owner_id, max(version) as version from secret where owner_kind = 'mailbox' group by 1) as made "
         "where made.owner_id = mailbox.id"
     )
+    op.add_column(
+        "export", sa.Column("main_password", sa.Boolean, nullable=False, server_default=sa.text("true"))
+    )
     op.drop_index("uq_secret_current", "secret")
     op.create_index(
         "uq_secret_current",
