@@ -58,7 +58,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class ByModule(LoadScopeScheduling):
-    """Each module on one worker, so that what it sets up is set up once; the story's two modules share theirs."""
+    """Each module on one worker, so that what it sets up is set up once; the story's modules share theirs."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]

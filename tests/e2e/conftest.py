@@ -18,6 +18,7 @@ from infra.local.processes import ProcessFailed
 from infra.local.stack import Stack
 from infra.local.start import up
 from infra.local.stop import clean
+from tests.e2e.heard import Heard
 
 # The last step ends workspace B; what tests do to a living B comes before it.
 LEAVING = "i"
@@ -30,6 +31,7 @@ class Told:
 
     stack: Stack
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
 
 
 def needs_real_hosts() -> None:
@@ -77,7 +79,9 @@ def told() -> Iterator[Told]:
     """The golden image's stack, the story told up to the step before B leaves."""
     for told in stack_of_its_own("story", "golden"):
         steps = tuple(step for step in STEPS if step.id != LEAVING)
-        told.outcomes = {o.id: o for o in asyncio.run(tell_all(told.stack, 0.0, steps))}
+        with pytest.MonkeyPatch.context() as patch:
+            told.heard.listen(patch)
+            told.outcomes = {o.id: o for o in asyncio.run(tell_all(told.stack, 0.0, steps))}
         yield told
 
 
