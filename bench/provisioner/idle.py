@@ -10,11 +10,14 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from bench.provisioner.building import build
 from bench.provisioner.stage import Bench
-from services.provisioner.models import Server
+from services.provisioner.models import Condition, Server
+from services.provisioner.reconciler.record import STALLED
+from services.provisioner.steps import names
+from shared.contracts.provisioner_events import ServerDnsDesired
 from tests.provisioner.cloud import Thing
 
 # Ids keep their form: the last eight digits are the copy's number.
@@ -40,6 +43,7 @@ insert into address select (jsonb_populate_record(a, jsonb_build_object('id', co
 insert into condition select (jsonb_populate_record(c, jsonb_build_object('server_id', s.id,
   'due_at', case when c.due_at is not null then s.next_at end))).*
   from condition c, generate_series(1, {copies}) n join server s on true where s.id = copied(c.server_id, n);
+update server set names_digest = digest from (values {digests}) copy (id, digest) where server.id = copy.id;
 commit;
 analyze;
 """
@@ -78,6 +82,7 @@ async def idle(one: Bench, servers: int, seconds: float) -> Idle:
     began = time.perf_counter()
     await asyncio.sleep(seconds)
     took = time.perf_counter() - began
+    await _all_well(one)
     return Idle(
         servers=servers,
         seconds=took,
@@ -88,12 +93,36 @@ async def idle(one: Bench, servers: int, seconds: float) -> Idle:
     )
 
 
+async def _all_well(one: Bench) -> None:
+    """Raises RuntimeError when a server is not as it should be: the fleet was not idle then."""
+    async with one.stage.database.transaction() as session:
+        troubles = await session.execute(
+            select(Condition.type, Condition.reason, func.count())
+            .where(Condition.status != "true", Condition.type != STALLED)
+            .group_by(Condition.type, Condition.reason)
+        )
+        found = [f"{count} x {kind} {reason}" for kind, reason, count in troubles]
+    if found:
+        log = (one.workers.directory / "worker0.log").read_text()[:4000]
+        raise RuntimeError(f"the fleet was not idle: {'; '.join(found)}\n{log}")
+
+
 async def _copy(one: Bench, copies: int) -> None:
     async with one.stage.database.transaction() as session:
         server = (await session.scalars(select(Server))).one()
     _copy_outside(one, server, copies)
-    statements = _COPIES.format(copies=copies, every=one.stage.settings.recheck_seconds)
+    published = (await one.stage.others.bus.emitted(ServerDnsDesired))[-1]
+    digests = ", ".join(_digest(published, server, number) for number in range(1, copies + 1))
+    statements = _COPIES.format(copies=copies, every=one.stage.settings.recheck_seconds, digests=digests)
     one.database.postgres.psql(statements, one.database.name)
+
+
+def _digest(published: ServerDnsDesired, server: Server, number: int) -> str:
+    """The SQL row that says of a copy that its names are published."""
+    server_id = copied(server.id, number)
+    document = published.model_dump(exclude={"generation"})
+    digest = names.digest({**document, "server_id": server_id, "hostname": f"{number}{server.hostname}"})
+    return f"('{server_id}', '{digest}')"
 
 
 def _copy_outside(one: Bench, server: Server, copies: int) -> None:
@@ -107,7 +136,7 @@ def _copy_outside(one: Bench, server: Server, copies: int) -> None:
             cloud.things[copy.id] = copy
         name, server_id = f"{number}{server.hostname}", copied(server.id, number)
         desired = machine.desired.model_copy(update={"hostname": name, "server_id": server_id})
-        hosts.machines[server_id] = replace(machine, desired=desired)
+        hosts.machines[server_id] = replace(machine, instance=f"{machine.instance}-{number}", desired=desired)
 
 
 def _copy_thing(thing: Thing, number: int) -> Thing:

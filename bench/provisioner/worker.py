@@ -1,7 +1,8 @@
 """The provisioner's worker, whole, before a world that answers at once: `python -m bench.provisioner.worker FILE`.
 
 FILE holds its settings as JSON, the unix socket of that world, and the worker's name. Everything that costs while
-nothing happens is in it: relay, consumers, reconciler, payment inbox, sweeper, health server.
+nothing happens is in it: relay, consumers, reconciler, payments, dunning, sweeper, health server; but for two looks at
+the payment provider's books, one every five minutes and one a night.
 """
 
 from __future__ import annotations
@@ -25,16 +26,26 @@ from tests.provisioner.stage import engine_of, ports_of
 PORTS = ("cloud", "host", "vault", "billing", "self_test")
 
 
+async def nothing() -> None:
+    return None
+
+
 async def run(given: dict[str, Any]) -> None:
     socket, owner = Path(given.pop("outside")), given.pop("owner")
     settings = WorkerSettings(**given)
     database = Database.from_settings(settings)
     ports = ports_of(settings, SimpleNamespace(**{name: Remote(socket, name) for name in PORTS}))
     # Only what the tasks use: there are no connections to vendors that would have to be closed.
+    left_out = SimpleNamespace(run=nothing, run_if_due=nothing)
     resources = cast(
         WorkerResources,
         SimpleNamespace(
-            settings=settings, database=database, ports=ports, engine=engine_of(database, ports, owner)
+            settings=settings,
+            database=database,
+            ports=ports,
+            engine=engine_of(database, ports, owner),
+            prices=left_out,
+            comparison=left_out,
         ),
     )
     await run_worker(
