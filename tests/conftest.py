@@ -70,7 +70,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModul
 
 
 def _begins(item: pytest.Item) -> int:
-    """Stories first, then real hosts and daemons, then the rest; the order within each is kept."""
+    """Stories first, then real hosts, daemons and other long rooms, then the rest; the order within each is kept."""
     if item.get_closest_marker("stack"):
         return 0
-    return 1 if item.get_closest_marker("host") or "tests/sandbox/" in item.nodeid else 2
+    long = ("tests/sandbox/", "tests/provisioner/simulation/", "tests/fuzz/", "tests/faults/")
+    return 1 if item.get_closest_marker("host") or any(room in item.nodeid for room in long) else 2

@@ -120,7 +120,7 @@ def test_routes_of_people_refuse_keys() -> None:
 def test_permissions_grow_with_the_role_and_never_by_scopes() -> None:
     owner, admin, member = (TABLE.permissions_of(role) for role in ROLES)
     assert member < admin < owner
-    assert owner - admin == {"workspace.delete", "workspace.transfer", "billing.write"}
+    assert owner - admin == {"workspace.delete", "workspace.transfer", "billing.read", "billing.write"}
     for role, scope in itertools.product(ROLES, ALL_SCOPES):
         assert TABLE.permissions_for(role, frozenset({scope})) <= TABLE.permissions_of(role)
     assert TABLE.permissions_for("owner", frozenset()) == {"workspace.read"}

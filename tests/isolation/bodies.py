@@ -247,6 +247,10 @@ NOT_ALONE: dict[str, str] = {
 }
 """Requests that the owner cannot carry out here, each with the reason."""
 
+KEEPS_INTENT = frozenset({f"POST {_W}/subscriptions"})
+"""Requests that write down what is wished before a vendor is asked: when he is away (503) the wish stays, and the same
+Idempotency-Key goes on with it."""
+
 HEADERS: dict[str, dict[str, str]] = {
     "POST /v1/webhooks/stripe": {"Stripe-Signature": "t=1,v1=00"},
 }

@@ -14,6 +14,7 @@ import pytest
 from services.provisioner.hosts.ssh_authority import SshAuthority
 from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND
 from services.provisioner.regions.observer import Offers
+from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from tests.fixtures import run
 from tests.fixtures.identity import Trust
@@ -102,7 +103,9 @@ async def test_what_nobody_owns_quotas_and_stock_are_what_the_worker_wrote_down_
 ) -> None:
     cloud = stage.outside.cloud
     await cloud.reserve_ip("fr-par-1", 4, ("sendchief", "sc-env:test"))
-    await Sweeper(stage.database, cloud, stage.settings, stage.ports.catalogue).run(dry_run=True)
+    await Sweeper(PostgresFindings(stage.database), cloud, stage.settings, stage.ports.catalogue).run(
+        dry_run=True
+    )
     await Offers(stage.database, cloud, stage.ports.catalogue).run()
     (found,) = admin(environment, "unowned")
     assert (found["kind"], found["state"], found["seen"]) == ("ip", "seen", 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -89,11 +88,11 @@ def test_a_cut_or_lengthened_ciphertext_does_not_open() -> None:
 )
 def test_a_row_moved_elsewhere_does_not_open(change: dict[str, Any]) -> None:
     with pytest.raises(NotAuthentic):
-        envelope.decrypt(sealed(), data_key=KEY, binding=dataclasses.replace(BINDING, **change))
+        envelope.decrypt(sealed(), data_key=KEY, binding=BINDING._replace(**change))
 
 
 def test_two_rows_of_one_scope_cannot_be_swapped() -> None:
-    other = dataclasses.replace(BINDING, owner_id="mbx_b")
+    other = BINDING._replace(owner_id="mbx_b")
     mine, theirs = sealed(), sealed(other)
     with pytest.raises(NotAuthentic):
         envelope.decrypt(theirs, data_key=KEY, binding=BINDING)

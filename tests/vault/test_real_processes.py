@@ -301,7 +301,11 @@ async def everything(running: Running, trust: Trust, workspace_id: str) -> dict[
             await call("POST", f"/mailboxes/{mailbox_id}/reveal", {"reason": "because"}, person)
         ).json()
         webmail = (await call("POST", f"/mailboxes/{mailbox_id}/webmail-sessions", {}, person)).json()
-        link = (await call("POST", "/exports", {"format": "csv", "reason": "because"}, person)).json()
+        link = (
+            await call(
+                "POST", "/exports", {"format": "csv", "reason": "because", "main_password": True}, person
+            )
+        ).json()
         wrong_link = "wrong-" + new_id("req")
         refused = await call("POST", f"/exports/{link['id']}/download", {"token": wrong_link}, person)
         file = await call("POST", f"/exports/{link['id']}/download", {"token": link["token"]}, person)

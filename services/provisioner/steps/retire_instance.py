@@ -80,4 +80,5 @@ class RetireInstance(Step):
                 domain.dkim_rsa_selector, domain.dkim_ed25519_selector = selectors.rsa, selectors.ed25519
         for mailbox in work.known.mailboxes:
             if mailbox.state == "active":
-                (await write.session.get_one(Mailbox, mailbox.id)).state = "pending"
+                stored = await write.session.get_one(Mailbox, mailbox.id)
+                stored.state, stored.applied_generation = "pending", 0

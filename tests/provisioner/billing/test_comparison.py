@@ -11,9 +11,9 @@ from sqlalchemy import delete, select, update
 
 from sandbox.stripe import billing as stripe_billing
 from sandbox.stripe import checkout as desk
-from services.provisioner import admin
 from services.provisioner.billing.comparison import FINDINGS, Comparison, Finding
 from services.provisioner.models import BillingComparison, BillingFinding, Server, StripeEvent, Subscription
+from services.provisioner.operators import repository as operators
 from shared.clock import FixedClock
 from tests.provisioner.billing.money import Money, money
 from tests.sandbox.conftest import https
@@ -147,7 +147,7 @@ async def test_findings_are_counted_shown_to_operators_and_cleared(money: Money)
     await change(money, Subscription, bought, amount_cents=1)
     await comparing(money).run()
     async with money.database.transaction() as session:
-        looked, *rows = await admin.findings(session)
+        looked, *rows = await operators.findings(session)
     assert looked["compared"] > 0
     assert ("amount_differs", bought) in {(row["kind"], row["subject"]) for row in rows}
     assert FINDINGS.labels("amount_differs")._value.get() >= 1

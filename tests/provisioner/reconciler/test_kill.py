@@ -219,7 +219,10 @@ async def test_a_life_in_which_workers_die_at_every_gap(workers: Workers) -> Non
             "pass.after_release",
         }
 
-    await until(lambda: stage.is_true(server.id, "HostApplied"), (*CREATING, *CREATING_STEPS))
+    async def in_service() -> bool:
+        return all([await stage.is_true(server.id, kind) for kind in ("HostApplied", "HeldReleased")])
+
+    await until(in_service, (*CREATING, *CREATING_STEPS))
     await one_server_and_nothing_else(stage, server.id)
     await stage.wish_for_domains(server.id)
     await until(lambda: stage.domains_as_wished(server.id), (*SERVING, *SERVING_STEPS))

@@ -253,7 +253,7 @@ async def test_an_export_that_was_redeemed_before_the_rotation_is_written_whole_
     """More rows than a page has, so that the second is under the new data key and the first is not."""
     await customer.add(600)
     await customer.workspace.server()
-    new = {"format": "json", "mailbox_ids": None, "reason": "in a test"}
+    new = {"format": "json", "mailbox_ids": None, "reason": "in a test", "main_password": True}
     made = await customer.workspace.post("/exports", new, key=new_id("key"))
     link = made.raise_for_status().json()
     exports = customer.vault.resources.exports
