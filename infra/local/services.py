@@ -22,8 +22,8 @@ from infra.local.processes import Process
 from infra.local.rabbitmq import RabbitNode
 from infra.local.state import State
 from sandbox.settings import PLATFORM_ZONE
-from services.dns.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, without
 from shared.bus.topology import THREATS_USER
+from shared.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, without
 
 # Who signs internal tokens, and which process holds the key. The API of a service and its worker share a name
 # towards others only where both call somebody.

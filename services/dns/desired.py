@@ -10,8 +10,8 @@ from services.dns.models import Nameset, Zone
 from services.dns.names import BadName, domain_name, is_within
 from services.dns.records.model import DesiredRecord
 from services.dns.records.sets import domain_records, host_records, reverse_records
-from services.dns.special_use import parse_networks, refused, special_use
 from shared.contracts.provisioner_events import ServerDnsDesired
+from shared.special_use import parse_networks, refused, special_use
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from services.dns.names import fqdn
 from services.dns.ports import Answer, Holds, Sighting
 from services.dns.records.model import normalise
 from services.dns.records.ptr import enclosing_zone_guess
-from services.dns.special_use import IPNetwork, refused
+from shared.special_use import IPNetwork, refused
 
 _TRIES = 2
 _SERVERS_TTL = 60.0

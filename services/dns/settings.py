@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from services.dns.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, parse_networks
 from shared.settings import ServiceSettings
+from shared.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, parse_networks
 
 TextList = Annotated[tuple[str, ...], NoDecode]
 

@@ -19,7 +19,6 @@ from services.dns.providers.vault_tokens import VaultTokens
 from services.dns.safety import Limits
 from services.dns.servers.passes import NamesetPasses
 from services.dns.settings import WorkerSettings
-from services.dns.special_use import parse_networks
 from services.dns.workspaces import service as workspaces
 from services.dns.zone_writer import ZoneWriter
 from services.dns.zones.passes import ZonePasses
@@ -27,6 +26,7 @@ from services.dns.zones.proving import ZonePace
 from shared.clock import Clock, SystemClock
 from shared.db.database import Database
 from shared.http.client import InternalClient, vendor_client
+from shared.special_use import parse_networks
 
 
 @dataclass

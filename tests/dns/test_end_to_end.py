@@ -22,7 +22,6 @@ from services.dns.dns_observer import DnsObserver
 from services.dns.models import RecordPlan, Zone
 from services.dns.providers.cloudflare import Cloudflare
 from services.dns.settings import WorkerSettings
-from services.dns.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, parse_networks, without
 from services.dns.wiring import Resources, assemble
 from shared.bus.testing import RecordingBus
 from shared.clock import SystemClock
@@ -31,6 +30,7 @@ from shared.contracts.provisioner_events import ServerDnsDesired
 from shared.db.database import Database
 from shared.http.client import vendor_client
 from shared.ids import new_id
+from shared.special_use import REFUSED_NETWORKS, SPECIAL_USE_NAMES, parse_networks, without
 from tests.dns.doubles import MemoryVault, World
 from tests.dns.samples import digest, domain, server
 from tests.fixtures.database import ServiceDatabase, ServiceDatabases

@@ -9,7 +9,7 @@ import pytest
 from services.dns.desired import NameRules, domain_problem, problem_with
 from services.dns.names import BadName, domain_name
 from services.dns.settings import ApiSettings, WorkerSettings
-from services.dns.special_use import (
+from shared.special_use import (
     REFUSED_NETWORKS,
     SPECIAL_USE_NAMES,
     parse_networks,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.dns.settings import ApiSettings, WorkerSettings
-from services.dns.special_use import REFUSED_NETWORKS
 from services.dns.wiring import build_resources
+from shared.special_use import REFUSED_NETWORKS
 from tests.fixtures.identity import Trust
 
 COMMON = {

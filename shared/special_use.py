@@ -1,15 +1,15 @@
-"""Names and addresses that no customer's mail can use, by the registries of IANA.
+"""Names and addresses that are nobody's on the internet, by the registries of IANA.
 
-These are the defaults of the settings `special_use_names` and `refused_networks`; an environment that has a closed
-network of its own takes its own prefix out with `without`.
+No customer's mail can use them, and nothing of ours connects to one because a customer says so.
+
+These are the defaults of the settings `special_use_names` and `refused_networks`; an environment that has a
+closed network of its own takes its own prefix out with `without`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-
-from services.dns.names import is_within
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -22,19 +22,21 @@ SPECIAL_USE_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 
 # IANA "IPv4/IPv6 Special-Purpose Address Registry" (RFC 6890): the entries that are not globally reachable, and
-# multicast (RFC 5771, RFC 4291 section 2.7).
+# multicast (RFC 5771, RFC 4291 section 2.7). Beside them what carries an IPv4 address of anybody's choice
+# (IPv4-compatible ones, RFC 4291 section 2.5.5.1; NAT64, RFC 6052) and the deprecated site-local prefix (RFC 3879).
 REFUSED_NETWORKS: tuple[str, ...] = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
     "224.0.0.0/4", "240.0.0.0/4",
-    "::/128", "::1/128", "::ffff:0:0/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23",
-    "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "ff00::/8",
+    "::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23",
+    "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10",
+    "ff00::/8",
 )  # fmt: skip
 
 
 def special_use(name: str, special_use_names: Iterable[str]) -> str | None:
     """The special-use name that `name` is or lies under, or None."""
-    return next((special for special in special_use_names if is_within(name, special)), None)
+    return next((each for each in special_use_names if name == each or name.endswith("." + each)), None)
 
 
 def parse_networks(networks: Iterable[str]) -> tuple[IPNetwork, ...]:
