@@ -30,6 +30,7 @@ insert into subscription select (jsonb_populate_record(s, jsonb_build_object('id
   from subscription s, generate_series(1, {copies}) n;
 insert into server select (jsonb_populate_record(s, jsonb_build_object('id', copied(s.id, n),
   'subscription_id', copied(s.subscription_id, n), 'label', s.label || n, 'hostname', n || s.hostname,
+  'facts', s.facts || jsonb_build_object('server_id', copied(s.id, n), 'hostname', n || s.hostname),
   'next_at', now() + random() * interval '{every} seconds'))).*
   from server s, generate_series(1, {copies}) n;
 insert into cloud_resource select (jsonb_populate_record(r, jsonb_build_object('id', copied(r.id, n),

@@ -60,6 +60,8 @@ class Machine:
     runs: dict[str, int] = field(default_factory=dict)
     desired: HostDesired | None = None
     webmail_version: int | None = None
+    next_key: str = "b" * 64
+    certified_until: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(days=90))
 
 
 class MemoryHosts:
@@ -146,11 +148,11 @@ class MemoryHosts:
             bundle_version="b1",
             tls=TlsFacts(
                 current_spki_sha256="a" * 64,
-                next_spki_sha256="b" * 64,
+                next_spki_sha256=machine.next_key,
                 serving_spki_sha256="a" * 64,
                 certificate_sha256="c" * 64,
                 issuer="Test",
-                not_after=datetime.now(UTC) + timedelta(days=90),
+                not_after=machine.certified_until,
                 self_signed=False,
                 chain_verifies=True,
             ),
@@ -203,7 +205,7 @@ class MemoryHosts:
                     names=(name,),
                     state=self.certificate_state,
                     issuer="Test CA",
-                    not_after=datetime.now(UTC) + timedelta(days=90),
+                    not_after=machine.certified_until,
                 )
                 for name in names
             )

@@ -1,7 +1,8 @@
 """The loop: claim a server, walk its plan, write down what was seen, give it back.
 
 Any number of engines on any number of machines may run; a server is worked on by one at a time. A pass ends after the
-first step that changed something, and the next pass comes at once.
+first step that changed something, and the next pass comes at once. Looks that find again what is known change nothing:
+a recheck is one reading, all its looks, and one write.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
@@ -31,6 +33,27 @@ SECONDS = Histogram("sc_reconcile_pass_seconds", "Seconds of a pass")
 LONGEST_IDLE = 3600.0
 
 _log = get_logger("reconciler")
+
+
+@dataclass
+class _Seen:
+    """What a pass has come to know for `generation`. `due`: in how many seconds steps that wait want another look;
+    `quiet`: the steps that were looked at again and are as they were."""
+
+    generation: int
+    outcomes: list[tuple[Step, Outcome]] = field(default_factory=list)
+    due: list[float] = field(default_factory=list)
+    quiet: set[str] = field(default_factory=set)
+
+    def changed(self, step: Step, outcome: Outcome) -> bool:
+        """Whether something is other than it was, so that all has to be read anew."""
+        if isinstance(outcome, Done):
+            return step.name not in self.quiet
+        return isinstance(outcome, Wait) and outcome.after == 0
+
+    def all_well(self) -> bool:
+        """Nothing had to be done, and nothing is waited for."""
+        return not self.due and len(self.quiet) == len(self.outcomes)
 
 
 class Engine:
@@ -116,24 +139,26 @@ class Engine:
 
     async def _one_pass(self, work: Work, *, last: bool) -> float | None:
         """Walks the plan up to the first step that changes something. None when the claim goes on."""
-        generation, desired = work.server.generation, work.server.desired
+        desired, seen = work.server.desired, _Seen(work.server.generation)
         plan = {step.name: step for step in self._plans[desired]}
-        outcomes: list[tuple[Step, Outcome]] = []
-        due: list[float] = []
         for step in plan.values():
             if work.server.desired != desired:
                 break  # the wish has been turned round meanwhile; who did it has woken the server
-            if step.satisfied(work) or not all(plan[name].satisfied(work) for name in step.needs):
+            needed = (name for name in step.needs if name not in seen.quiet)
+            if step.satisfied(work) or not all(plan[name].satisfied(work) for name in needed):
                 continue
             wait = self._waits(step, work)
             if wait is not None:
-                due.append(wait)
+                seen.due.append(wait)
                 continue
+            writes = work.writes
             outcome = await self._run(step, work)
-            outcomes.append((step, outcome))
-            if isinstance(outcome, Done) or (isinstance(outcome, Wait) and outcome.after == 0):
+            seen.outcomes.append((step, outcome))
+            if isinstance(outcome, Done) and self._quiet(step, work) and work.writes == writes:
+                seen.quiet.add(step.name)
+            if seen.changed(step, outcome):
                 break
-        return await self._finish(work, outcomes, due, generation, last=last)
+        return await self._finish(work, seen, last=last)
 
     def _waits(self, step: Step, work: Work) -> float | None:
         """Seconds until the step wants to be looked at, None when that is now. Whoever was woken does not sleep on,
@@ -174,48 +199,40 @@ class Engine:
     def _quiet(self, step: Step, work: Work) -> bool:
         """A recheck of something that is true for this generation: told only when it fails."""
         condition = work.condition(step.condition)
-        assert condition is not None
-        return step.recheck and not (
-            step.each_generation and condition.observed_generation < work.server.generation
-        )
+        if not step.recheck or condition is None or condition.status != "true":
+            return False
+        return not (step.each_generation and condition.observed_generation < work.server.generation)
 
-    async def _finish(
-        self,
-        work: Work,
-        outcomes: list[tuple[Step, Outcome]],
-        due: list[float],
-        generation: int,
-        *,
-        last: bool,
-    ) -> float | None:
+    async def _finish(self, work: Work, seen: _Seen, *, last: bool) -> float | None:
         """Records all outcomes, in one transaction under the fence. After progress it reads what is known now, and
         the next pass follows; else, or after the last pass of a claim, it gives the server back."""
-        progress = False
+        progress, all_well = False, seen.all_well()
         async with work.write() as write:
-            for step, outcome in outcomes:
-                pause = await self._recorder.settle(write, step, outcome, generation)
-                progress = progress or isinstance(outcome, Done) or pause == 0
-                due.append(pause)
-            if not outcomes and not due:
-                write.server.observed_generation = generation
-                due.append(self._idle(work))
+            for step, outcome in seen.outcomes:
+                pause = await self._recorder.settle(write, step, outcome, seen.generation)
+                progress = progress or seen.changed(step, outcome) or pause == 0
+                seen.due.append(pause)
+            if all_well:
+                write.server.observed_generation = seen.generation
+                seen.due.append(self._idle(work, seen.quiet))
             await write.session.flush()
             if progress and not last and write.server.deleted_at is None:
                 work.lease.saw(write.server.wakes)
                 work.known = await write.held.load()
                 return None
-            after = 0.0 if progress else min(due, default=LONGEST_IDLE)
+            after = 0.0 if progress else min(seen.due, default=LONGEST_IDLE)
             crashpoint("pass.before_release")
             await write.held.release(after)
         crashpoint("pass.after_release")
         return after
 
-    def _idle(self, work: Work) -> float:
-        """Seconds until the next recheck."""
+    def _idle(self, work: Work, looked_at: set[str]) -> float:
+        """Seconds until the next recheck, but of those that have just been made."""
         rechecks = [
             condition.due_at
             for step in self._plans[work.server.desired]
             if step.recheck
+            and step.name not in looked_at
             and (condition := work.condition(step.condition)) is not None
             and condition.due_at is not None
         ]

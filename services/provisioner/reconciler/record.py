@@ -79,9 +79,8 @@ class Recorder:
                     workspace_id=server.workspace_id, server_id=server.id, hostname=server.hostname
                 )
             )
-        news = condition.status != "true" or (
-            step.each_generation and condition.observed_generation < generation
-        )
+        holds = condition.status == "true"
+        news = not holds or (step.each_generation and condition.observed_generation < generation)
         _turn(condition, write, "true", "Done", outcome.message)
         condition.observed_generation = max(condition.observed_generation, generation)
         condition.failures = 0
@@ -92,10 +91,15 @@ class Recorder:
             write.log(
                 step.name, "ok", attempt=condition.attempt, message=outcome.message, evidence=outcome.evidence
             )
+        if not holds:
+            await self._resume(write, step)
+        return pause
+
+    async def _resume(self, write: Write, step: Step) -> None:
+        """The server goes on, if it was this step that held it up."""
         stalled = await write.session.get(Condition, (write.server.id, STALLED))
         if stalled is not None and stalled.status == "true" and stalled.evidence.get("step") == step.name:
             _turn(stalled, write, "false", "Resumed", "")
-        return pause
 
     def _pause(self, outcome: Retry, failures: int) -> float:
         if outcome.after is not None:

@@ -45,6 +45,8 @@ class Work:
         self.lease = lease
         self.known = known
         self.ports = ports
+        self.writes = 0
+        """Transactions so far: whoever has made one has changed something."""
 
     @property
     def server(self) -> Server:
@@ -61,6 +63,7 @@ class Work:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
         """A short transaction under the fence. Raises LostLease before anything is written."""
+        self.writes += 1
         async with self.store.hold(self.lease) as held:
             yield Write(held, self.lease, self.now())
         self.known.server = held.server

@@ -28,9 +28,10 @@ class Certificates(Step):
         result = await work.ports.host.certificates(work.host_address())
         found = result.of(work.server.hostname)
         if found is not None and found.state == "valid":
-            facts = await work.ports.host.facts(work.host_address())
-            async with work.write() as write:
-                write.server.facts = facts.model_dump(mode="json")
+            facts = (await work.ports.host.facts(work.host_address())).model_dump(mode="json")
+            if facts != work.server.facts:
+                async with work.write() as write:
+                    write.server.facts = facts
             return Done(f"Valid until {found.not_after:%Y-%m-%d}, issued by {found.issuer}", evidence(found))
         return pending(found)
 
