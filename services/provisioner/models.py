@@ -44,7 +44,9 @@ class Subscription(Base):
 
     __tablename__ = "subscription"
     __table_args__ = (
-        CheckConstraint("status in ('pending', 'active', 'past_due', 'ended', 'refused')", name="status"),
+        CheckConstraint(
+            "status in ('pending', 'expired', 'active', 'past_due', 'ended', 'refused')", name="status"
+        ),
         CheckConstraint(
             "dunning in ('past_due', 'outbound_paused', 'read_only', 'destroyed')", name="dunning"
         ),

@@ -254,6 +254,15 @@ class CheckoutSession(BaseModel):
     url: Annotated[str, StringConstraints(pattern=r"^https://", max_length=4096)]
 
 
+class PaymentPage(BaseModel):
+    """A payment page as the provider has it now, and what we gave it when it was made. Once it has expired it can
+    never be paid."""
+
+    id: str
+    status: str
+    metadata: dict[str, str]
+
+
 class PaymentInvoice(BaseModel):
     """An invoice as the provider has it now. Amounts are in cents; `hosted_url` and `pdf_url` are the provider's."""
 
@@ -332,6 +341,7 @@ class CheckoutPort(Protocol):
 class BillingPort(Protocol):
     """What the worker may do: look again at what a webhook told, and end a subscription."""
 
+    async def page(self, checkout_session_id: str) -> PaymentPage: ...
     async def invoice(self, invoice_id: str) -> PaymentInvoice: ...
     async def subscription(self, subscription_id: str) -> PaymentSubscription: ...
     async def subscriptions(self) -> Sequence[PaymentSubscription]:

@@ -14,6 +14,7 @@ from services.provisioner.billing.holds import Holds
 from services.provisioner.billing.inbox import Inbox
 from services.provisioner.billing.refunds import Refunds
 from services.provisioner.billing.repository import CHANNEL as STRIPE_CHANNEL
+from services.provisioner.billing.service import ask_about_old_pages
 from services.provisioner.bindings import BINDINGS
 from services.provisioner.jobs import timings
 from services.provisioner.operators.endpoints import serving
@@ -58,6 +59,7 @@ def tasks_of(settings: WorkerSettings, resources: WorkerResources) -> list[Task]
         Periodic(settings.refunds_seconds, holds.run, name="holds"),
         Periodic(settings.dunning_seconds, dunning.run, name="dunning"),
         Periodic(3600.0, partial(forget_intents, resources.database), name="intents"),
+        Periodic(3600.0, partial(ask_about_old_pages, resources.database), name="pages"),
         Periodic(settings.compare_seconds, resources.comparison.run_if_due, name="comparison"),
         Periodic(settings.prices_seconds, resources.prices.run, name="prices"),
         Periodic(settings.timings_seconds, lambda: timings.collect(resources.database), name="timings"),

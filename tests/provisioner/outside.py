@@ -38,6 +38,7 @@ from services.provisioner.ports import (
     CheckoutSession,
     PaymentError,
     PaymentInvoice,
+    PaymentPage,
     PaymentSubscription,
     TestRow,
     VaultUnavailable,
@@ -250,6 +251,7 @@ class MemoryBilling:
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
         self.invoices: dict[str, PaymentInvoice] = {}
+        self.pages: dict[str, PaymentPage] = {}
         self.agreements: dict[str, PaymentSubscription] = {}
         self.sessions: list[dict[str, Any]] = []
         self.held: dict[str, bool] = {}
@@ -261,11 +263,16 @@ class MemoryBilling:
             self.away -= 1
             raise PaymentError("no answer", retryable=True)
         self.sessions.append(request)
-        number = len(self.sessions)
-        return CheckoutSession(id=f"cs_test_{number}", url=f"https://pay.test/pay/cs_test_{number}")
+        key = f"cs_test_{len(self.sessions)}"
+        ours = {name: str(request[name]) for name in ("subscription_id", "workspace_id")}
+        self.pages[key] = PaymentPage(id=key, status="open", metadata=ours)
+        return CheckoutSession(id=key, url=f"https://pay.test/pay/{key}")
 
     async def open_portal(self, *, customer_id: str, workspace_id: str) -> str:
         return f"https://pay.test/portal/{customer_id}"
+
+    async def page(self, checkout_session_id: str) -> PaymentPage:
+        return self.pages[checkout_session_id]
 
     async def invoice(self, invoice_id: str) -> PaymentInvoice:
         if self.away:

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.billing import refunds, repository
 from services.provisioner.models import Subscription
-from services.provisioner.ports import PaymentSubscription
+from services.provisioner.ports import PaymentPage, PaymentSubscription
 from services.provisioner.servers import service as servers
 from services.provisioner.subscriptions import repository as subscription_rows
 from services.provisioner.subscriptions import service as subscriptions
@@ -17,6 +17,8 @@ OVERTAKEN = "overtaken"
 """A later look has been taken in already; to be sure, look again."""
 
 NOT_OURS = ("unknown_subscription", "another_subscription")
+BUYABLE = ("pending", "expired")
+"""Nothing has been paid yet. Should a payment be told of a page that we took for expired, it still makes a server."""
 
 _log = get_logger("billing")
 
@@ -42,7 +44,7 @@ async def take_in(
     if row.activated_at is None:
         if not paid:
             return "not_paid"
-        if row.status != "pending" or seen.standing() == "ended":
+        if row.status not in BUYABLE or seen.standing() == "ended":
             _log.error("paid after its end: goes back", subscription_id=row.id, status=row.status)
             await refunds.request(session, row, seen.id, reason="PaidAfterEnd", requested_by="provisioner")
             return "refund_due"
@@ -85,3 +87,27 @@ async def _follow(session: AsyncSession, row: Subscription, seen: PaymentSubscri
             return f"still_{row.status}"
     _log.info("subscription changed", subscription_id=row.id, status=row.status)
     return f"now_{row.status}"
+
+
+async def expire(session: AsyncSession, page: PaymentPage) -> str:
+    """A page that Stripe itself says can never be paid any more: the subscription has ended before it began, unbilled.
+    The outcome in a word."""
+    row = await subscription_rows.lock(session, page.metadata.get("subscription_id", ""))
+    if row is None or row.workspace_id != page.metadata.get("workspace_id"):
+        return "unknown_subscription"
+    if page.status != "expired":
+        return f"page_{page.status}"
+    if row.checkout_session_id not in (None, page.id):
+        return "another_page"
+    if row.status != "pending":
+        return f"still_{row.status}"
+    row.status = "expired"
+    row.version += 1
+    await audit.record(
+        session,
+        workspace_id=row.workspace_id,
+        actor="provisioner",
+        action="provisioner.subscription.expired",
+        target=row.id,
+    )
+    return "now_expired"

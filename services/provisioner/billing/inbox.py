@@ -16,6 +16,7 @@ from shared.observability.logging import get_logger
 INVOICE_PAID = "invoice.paid"
 INVOICE = "invoice."
 SUBSCRIPTION = "customer.subscription."
+PAGE_EXPIRED = "checkout.session.expired"
 
 _log = get_logger("billing")
 
@@ -32,9 +33,9 @@ class Inbox:
         """False when nothing is due. A failure is tried again later, with a growing pause."""
         async with self._database.transaction() as session:
             event = await repository.claim(session)
+            if event is None:
+                return False
             look = await repository.next_look(session)
-        if event is None:
-            return False
         try:
             outcome = await self._process(event, look)
         except Exception as error:  # bounded by the growing pause; the event stays until it was processed
@@ -53,6 +54,10 @@ class Inbox:
             return await self._invoice(event, look)
         if event.type.startswith(SUBSCRIPTION):
             return await self._subscription(event.object_id, look, paid=False)
+        if event.type == PAGE_EXPIRED:
+            page = await self._billing.page(event.object_id)
+            async with self._database.transaction() as session:
+                return await grant.expire(session, page)
         return "noted"
 
     async def _invoice(self, event: StripeEvent, look: int) -> str:

@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.billing import repository
+from services.provisioner.billing.inbox import PAGE_EXPIRED
 from services.provisioner.billing.schemas import PortalView, StripeEventBody, WebhookTaken
 from services.provisioner.billing.signature import SignatureRejected, verify
 from services.provisioner.errors import NothingPaid, PaymentUnavailable
@@ -32,6 +33,14 @@ async def take(
         raise BadSignature("The webhook was not signed by our account, or is not an event.") from None
     new = await repository.remember(session, event.id, event.type, event.data.object.id)
     return WebhookTaken(new=new)
+
+
+async def ask_about_old_pages(database: Database) -> int:
+    """Payment pages whose end was never told are looked at as if it had been. How many."""
+    async with database.transaction() as session:
+        pages = await subscriptions.old_pages(session)
+        told = [await repository.remember(session, f"evt_asked_{one}", PAGE_EXPIRED, one) for one in pages]
+    return sum(told)
 
 
 async def open_portal(database: Database, workspace_id: str, checkout: CheckoutPort) -> PortalView:

@@ -20,6 +20,7 @@ from services.provisioner.ports import (
     CheckoutSession,
     PaymentError,
     PaymentInvoice,
+    PaymentPage,
     PaymentSubscription,
 )
 
@@ -99,6 +100,12 @@ class StripeBilling:
 
     def __init__(self, api: stripe.StripeClient) -> None:
         self._api = api
+
+    async def page(self, checkout_session_id: str) -> PaymentPage:
+        with asking():
+            found = await self._api.v1.checkout.sessions.retrieve_async(checkout_session_id)
+            body = found.to_dict()
+            return PaymentPage(id=body["id"], status=str(body["status"]), metadata=_metadata(body))
 
     async def invoice(self, invoice_id: str) -> PaymentInvoice:
         with asking():
@@ -192,7 +199,7 @@ def _subscription(body: dict[str, Any]) -> PaymentSubscription:
         id=body["id"],
         status=str(body["status"]),
         customer_id=_id(body.get("customer")),
-        metadata={str(key): str(value) for key, value in (body.get("metadata") or {}).items()},
+        metadata=_metadata(body),
         created_at=_moment(body.get("created")),
         latest_invoice_id=_id(latest),
         latest_invoice_status=latest.get("status") if isinstance(latest, dict) else None,
@@ -203,6 +210,10 @@ def _subscription(body: dict[str, Any]) -> PaymentSubscription:
         period_end=_moment(min(ends, default=None)),
         cancel_at=_moment(body.get("cancel_at")),
     )
+
+
+def _metadata(body: dict[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (body.get("metadata") or {}).items()}
 
 
 def _moment(seconds: int | None) -> datetime | None:

@@ -12,6 +12,7 @@ from services.provisioner.models import Condition, Price, Refund, Server, Subscr
 from services.provisioner.reconciler.outcomes import STOPS
 
 INTENT_LIFE = timedelta(days=2)
+MOST_AT_ONCE = 100
 
 
 def _opened() -> ColumnElement[bool]:
@@ -54,7 +55,10 @@ async def forget_intents(session: AsyncSession) -> int:
     """Purchases that broke off for good: a payment page that may be there has expired, and so has the caller's key."""
     gone = await session.scalars(
         delete(Subscription)
-        .where(Subscription.status.in_(("pending", "refused")), Subscription.checkout_session_id.is_(None))
+        .where(
+            Subscription.status.in_(("pending", "expired", "refused")),
+            Subscription.checkout_session_id.is_(None),
+        )
         .where(
             Subscription.created_at < func.now() - INTENT_LIFE, Subscription.stripe_subscription_id.is_(None)
         )
@@ -62,6 +66,18 @@ async def forget_intents(session: AsyncSession) -> int:
         .execution_options(synchronize_session=False)
     )
     return len(gone.all())
+
+
+async def old_pages(session: AsyncSession) -> Sequence[str]:
+    """Payment pages that must have expired, whose end was never told."""
+    found = await session.scalars(
+        select(Subscription.checkout_session_id)
+        .where(Subscription.status == "pending", Subscription.checkout_session_id.is_not(None))
+        .where(Subscription.created_at < func.now() - INTENT_LIFE)
+        .order_by(Subscription.id)
+        .limit(MOST_AT_ONCE)
+    )
+    return [str(one) for one in found]
 
 
 async def stops(session: AsyncSession, server_ids: Sequence[str]) -> dict[str, Condition]:

@@ -74,12 +74,13 @@ class RefundView(BaseModel):
 
 
 class SubscriptionView(BaseModel):
-    """`checkout_url` is where to pay, while the status is pending."""
+    """`checkout_url` is where to pay, while the status is pending. A page that nobody has paid expires after a day:
+    nothing was charged then, and a new subscription opens a new page."""
 
     id: SubscriptionId
     plan: str
     zone: str
-    status: Literal["pending", "active", "past_due", "ended", "refused"]
+    status: Literal["pending", "expired", "active", "past_due", "ended", "refused"]
     checkout_url: str | None
     created_at: datetime
     activated_at: datetime | None

@@ -48,7 +48,9 @@ async def on_deletion_requested(context: HandlerContext, event: WorkspaceDeletio
         return
     await session.execute(
         update(Subscription)
-        .where(Subscription.workspace_id == event.workspace_id, Subscription.status == "pending")
+        .where(
+            Subscription.workspace_id == event.workspace_id, Subscription.status.in_(("pending", "expired"))
+        )
         .values(status="refused", version=Subscription.version + 1)
     )
     servers = await session.scalars(
