@@ -176,7 +176,8 @@ class Gateway:
                 500, "internal", "Something went wrong on our side",
                 "It has been logged under the instance given here.", trail.request_id,
             )  # fmt: skip
-        await _reply(response, trail.extra, trail.request_id, scope, receive, send)
+        limits = trail.verdict.headers() if trail.verdict is not None else []
+        await _reply(response, limits, trail.request_id, scope, receive, send)
         return response.status_code
 
     def _record(self, scope: Scope, trail: Trail, status: int, seconds: float) -> None:

@@ -176,12 +176,5 @@ def _partner(answer: Mapping[str, Any]) -> Principal | None:
     )
 
 
-def bearer(authorization: bytes | None) -> bytes | None:
-    """The credential of `Authorization: Bearer …` (RFC 6750), else None."""
-    if authorization is None or authorization[:7].lower() != b"bearer ":
-        return None
-    return authorization[7:]
-
-
 def is_api_key(credential: bytes) -> bool:
     return credential.startswith(b"sc_live_")

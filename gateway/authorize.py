@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
@@ -32,13 +32,17 @@ class Principal:
     """Of a key: where it may come from; none means anywhere."""
     maker_role: str | None = None
     """Of a key: its maker's role when the key was introspected. Only believed at that moment."""
+    subject: str = field(init=False)
+    """Who is meant in logs and counters: the key, or the person."""
+    credential_id: str = field(init=False)
+    """The session or the key: what ends when it is revoked."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", self.key_id or self.account_id)
+        object.__setattr__(self, "credential_id", self.session_id or self.key_id or "")
 
     def __hash__(self) -> int:
-        return hash(self.session_id or self.key_id)  # quick, and different enough
-
-    @property
-    def subject(self) -> str:
-        return self.key_id or self.account_id
+        return hash(self.credential_id)  # quick, and different enough
 
 
 def comes_from(networks: tuple[Network, ...], client_ip: str | None) -> bool:

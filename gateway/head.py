@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from gateway.filter import protocol
@@ -20,6 +21,8 @@ PLAIN_LINE: Final = re.compile(
     rb"GET (/[A-Za-z0-9._~/-]*)(?:\?([A-Za-z0-9._~%+=&:,/?@!$'()*;-]*))? HTTP/1\.1\r\n"
 )
 """A request line that can be read in one way only, up to the first header."""
+_TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
+"""What may stand in a header line, besides the line's own end."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -27,12 +30,16 @@ Headers = list[tuple[bytes, bytes]]
 class Head:
     """Names are in lower case. Nothing in here is changed after it was made."""
 
-    __slots__ = ("by_name", "client_ip", "credential", "has_body", "headers", "passed", "refused")
+    __slots__ = (
+        "bearer", "by_name", "client_ip", "cross_site", "has_body", "headers", "passed", "refused", "traceparent"
+    )  # fmt: skip
 
     def __init__(self, headers: Headers) -> None:
         self.headers = headers
         self.by_name = dict(headers)
-        self.credential = self.by_name.get(b"authorization")
+        self.bearer = bearer(self.by_name.get(b"authorization"))
+        self.cross_site = self.by_name.get(b"sec-fetch-site") == b"cross-site"
+        self.traceparent = protocol.traceparent(self.by_name.get(b"traceparent"))
         self.client_ip = protocol.client_ip(headers)
         self.refused = protocol.check_headers(headers)
         self.has_body = b"content-length" in self.by_name or b"transfer-encoding" in self.by_name
@@ -40,9 +47,25 @@ class Head:
         """For a service, as they stand in its request. A route's cookie comes on top."""
 
 
-def lines(headers: Headers) -> bytes:
+def bearer(authorization: bytes | None) -> bytes | None:
+    """The credential of `Authorization: Bearer …` (RFC 6750), else None."""
+    if authorization is None or authorization[:7].lower() != b"bearer ":
+        return None
+    return authorization[7:]
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """As they stand in a message."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def answer_lines(headers: Headers) -> bytes:
+    """The same for an answer, whose headers come from elsewhere. Raises RuntimeError for one that has more than its
+    line."""
+    text = lines(headers)
+    if text.translate(None, _TEXT) != b"\r\n" * len(headers):
+        raise RuntimeError("a header has more than its line")
+    return text
 
 
 class KnownHeads:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.authenticate import AccessTokens, ApiKeys, bearer, is_api_key
+from gateway.authenticate import AccessTokens, ApiKeys, is_api_key
 from gateway.authority import Authority
 from gateway.authorize import Decision, Principal, comes_from, decide
 from gateway.filter import protocol as request_filter
@@ -101,7 +102,7 @@ class Pipeline:
         try:
             match = self._route(scope, head)
             route = trail.route = match.route
-            principal = trail.principal = await self._caller(route, head.credential, trail)
+            principal = trail.principal = await self._caller(route, head.bearer, trail)
         except DomainError:
             if not trail.judged:
                 await self._guard.admit(trail)
@@ -143,29 +144,27 @@ class Pipeline:
         return role
 
     def _route(self, scope: Scope, head: Head) -> Match:
-        raw_path: bytes = scope["raw_path"]
-        if (
-            head.by_name.get(b"sec-fetch-site") == b"cross-site"
-            and (scope["method"], raw_path) not in self.table.linked
-        ):
+        method, raw_path, query = scope["method"], scope["raw_path"], scope["query_string"]
+        if head.cross_site and (method, raw_path) not in self.table.linked:
             raise BadRequest(request_filter.CROSS_SITE)
-        refused = head.refused or request_filter.check_target(raw_path, scope["query_string"])
+        refused = head.refused
+        if refused is None and (query or not self.table.matched(method, raw_path)):
+            refused = request_filter.check_target(raw_path, query)
         if refused is None and head.has_body:
             length = head.by_name.get(b"content-length", b"0")
             refused = request_filter.check_length(length, self._settings.max_body_bytes)
         if refused is not None:
             raise BadRequest(refused)
-        match = self.table.match(scope["method"], raw_path.decode("ascii"))
+        match = self.table.match(method, raw_path)
         if not isinstance(match, Match):
             raise MethodNotAllowed(match) if match else NotFound()
         return match
 
     # -- who asks ------------------------------------------------------------------------------------------
 
-    async def _caller(self, route: Route, authorization: bytes | None, trail: Trail) -> Principal | None:
+    async def _caller(self, route: Route, credential: bytes | None, trail: Trail) -> Principal | None:
         if route.access == "public":
             return None
-        credential = bearer(authorization)
         if credential is None:
             raise Unauthenticated(
                 next_action="Send Authorization: Bearer with an access token or an API key."
@@ -189,8 +188,7 @@ class Pipeline:
         return principal
 
     def _ended(self, principal: Principal) -> bool:
-        identifier = principal.session_id or principal.key_id
-        return identifier is not None and self._authority.ended(identifier)
+        return self._authority.ended(principal.credential_id)
 
     def _known_role(self, principal: Principal, workspace_id: str | None) -> str | None:
         """From the map while it can be trusted."""
@@ -234,7 +232,6 @@ class Pipeline:
             trail.verdict = self._public.take(trail.client_ip, route.cost)
         else:
             trail.verdict = self._signed_in.take(principal.subject, route.cost)
-        trail.extra = trail.verdict.headers()
         if not trail.verdict.allowed:
             raise TooManyRequests(
                 "The limit of requests per minute is reached.", retry_after=trail.verdict.retry_after
@@ -243,16 +240,14 @@ class Pipeline:
     def _count_failure(self, trail: Trail) -> None:
         verdict = self._public.take(trail.client_ip, FAILED_SIGN_IN_COST)
         if not verdict.allowed:
-            trail.extra = verdict.headers()
+            trail.verdict = verdict
             raise TooManyRequests("Too many failed sign-ins.", retry_after=verdict.retry_after)
 
     # -- on its way ----------------------------------------------------------------------------------------
 
     def _exchange(self, scope: Scope, route: Route, head: Head, token: bytes, trail: Trail) -> Exchange:
         request_id = trail.request_id.encode()
-        traceparent = head.by_name.get(b"traceparent")
-        if traceparent is None or not request_filter.TRACEPARENT.fullmatch(traceparent):
-            traceparent = traceparent_of(trail.request_id).encode()
+        traceparent = head.traceparent or traceparent_of(trail.request_id).encode()
         headers = b"%bx-sc-identity: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n" % (
             head.passed, token, request_id, traceparent,
         )  # fmt: skip
@@ -261,7 +256,7 @@ class Pipeline:
             content = request_filter.cookie(head.headers, name)
             headers += b"cookie: %b=%b\r\n" % (name, content) if content is not None else b""
         query: bytes = scope["query_string"]
-        length = head.by_name.get(b"content-length")
+        length = head.by_name.get(b"content-length") if head.has_body else None
         return Exchange(
             method=scope["method"],
             target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
@@ -271,8 +266,9 @@ class Pipeline:
             request_id=request_id,
             stream=route.stream,
             cookies=route.service == "auth" and route.access != "workspace",
-            extra=trail.extra,
-            allowed=lambda: self._still_allowed(route, trail, bearer(head.credential)),
+            verdict=trail.verdict,
+            whole=scope.get("whole"),
+            allowed=partial(self._still_allowed, route, trail, head.bearer) if route.stream else None,
         )
 
     async def _still_allowed(self, route: Route, trail: Trail, credential: bytes | None) -> bool:

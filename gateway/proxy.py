@@ -10,8 +10,10 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Send
 
 from gateway.connection import Connection, UpstreamError
+from gateway.head import answer_lines
 from gateway.pool import Pool, PoolExhausted, ServiceDown
-from gateway.replies import SECURITY_HEADERS, Headers, public_headers
+from gateway.rate_limit import Verdict
+from gateway.replies import SECURITY_HEADERS, SECURITY_LINES, Headers, public_headers
 from gateway.settings import GatewaySettings
 from shared.errors import DomainError
 
@@ -49,9 +51,12 @@ class Exchange:
     request_id: bytes
     stream: bool
     cookies: bool
-    extra: Headers
-    allowed: Callable[[], Awaitable[bool]]
-    """Whether the caller may still have what he is being sent: asked each second while a stream goes on."""
+    verdict: Verdict | None
+    """What the rate limit said: every answer tells it."""
+    whole: Callable[[int, bytes, bytes], bool] | None
+    """Sends an answer that is complete (status, header lines, body) in one write; False if that cannot be now."""
+    allowed: Callable[[], Awaitable[bool]] | None
+    """Of a stream: whether the caller may still have what he is being sent. Asked each second."""
     begun: bool = False
     """Whether anything has been sent to the caller."""
 
@@ -89,11 +94,14 @@ class Proxy:
             if body is None:
                 await self._answer(connection, exchange, receive, send)
                 return status
-            head = self._answer_head(connection, exchange)
+            headers = connection.headers
         finally:
             # If all of it is at hand the connection is free before the caller has taken a byte.
             self._pool.release(connection)
         exchange.begun = True
+        if exchange.whole is not None and exchange.whole(status, _answer_lines(headers, exchange), body):
+            return status
+        head = _answer_head(status, headers, exchange)
         try:
             await send(head)
             await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -190,20 +198,13 @@ class Proxy:
 
     # -- answer --------------------------------------------------------------------------------------------
 
-    def _answer_head(self, connection: Connection, exchange: Exchange) -> Message:
-        headers = public_headers(connection.headers, cookies=exchange.cookies)
-        headers += SECURITY_HEADERS
-        headers.append((b"x-request-id", exchange.request_id))
-        headers += exchange.extra
-        return {"type": "http.response.start", "status": connection.status, "headers": headers}
-
     async def _answer(self, connection: Connection, exchange: Exchange, receive: Receive, send: Send) -> None:
-        over = asyncio.create_task(_over(receive, exchange.allowed)) if exchange.stream else None
+        over = asyncio.create_task(_over(receive, exchange.allowed)) if exchange.allowed else None
         try:
             limit = None if exchange.stream else self._settings.total_seconds
             async with asyncio.timeout(limit):
                 exchange.begun = True
-                await send(self._answer_head(connection, exchange))
+                await send(_answer_head(connection.status, connection.headers, exchange))
                 if exchange.stream:  # its first piece may be long in coming
                     await send({"type": "http.response.body", "body": b"", "more_body": True})
                 await self._copy(connection, exchange, send, over)
@@ -247,6 +248,24 @@ class Proxy:
             if not reading.done():
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
+
+
+def _answer_head(status: int, upstream: Headers, exchange: Exchange) -> Message:
+    headers = public_headers(upstream, cookies=exchange.cookies)
+    headers += SECURITY_HEADERS
+    headers.append((b"x-request-id", exchange.request_id))
+    if exchange.verdict is not None:
+        headers += exchange.verdict.headers()
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def _answer_lines(upstream: Headers, exchange: Exchange) -> bytes:
+    """The same as lines, but for the length of the body."""
+    limits = exchange.verdict.lines() if exchange.verdict is not None else b""
+    return b"%b%bx-request-id: %b\r\n%b" % (
+        answer_lines(public_headers(upstream, cookies=exchange.cookies, framed=False)),
+        SECURITY_LINES, exchange.request_id, limits,
+    )  # fmt: skip
 
 
 async def _over(receive: Receive, allowed: Callable[[], Awaitable[bool]]) -> None:

@@ -26,6 +26,7 @@ class Policy:
         self.name = name.encode()
         self.quota = quota
         self.header = b'"%b";q=%d;w=%d' % (self.name, quota, WINDOW_SECONDS)
+        self.lines = b'ratelimit-policy: %b\r\nratelimit: "%b";r=%%d;t=%%d\r\n' % (self.header, self.name)
 
 
 class Verdict(NamedTuple):
@@ -45,6 +46,10 @@ class Verdict(NamedTuple):
         if not self.allowed:
             headers.append((b"retry-after", b"%d" % self.retry_after))
         return headers
+
+    def lines(self) -> bytes:
+        """The same as they stand in an answer, when the request was allowed."""
+        return self.policy.lines % (self.remaining, self.reset)
 
 
 class Streams:

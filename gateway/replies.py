@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from gateway.head import lines
 from shared.errors import DomainError
 from shared.web.problems import not_found, problem, problem_of
 
@@ -17,6 +18,7 @@ SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+SECURITY_LINES: Final = lines(SECURITY_HEADERS)
 _OWN_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
 _DROPPED: Final = _OWN_NAMES | {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer",
@@ -25,20 +27,22 @@ _DROPPED: Final = _OWN_NAMES | {
     b"access-control-allow-methods", b"access-control-expose-headers",
 }  # fmt: skip
 
+_DROPPED_WITH_LENGTH: Final = _DROPPED | {b"content-length"}
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 Headers = list[tuple[bytes, bytes]]
 
 
-def public_headers(upstream: Iterable[tuple[bytes, bytes]], *, cookies: bool) -> Headers:
-    """What of a service's headers reaches the caller; cookies only from auth."""
+def public_headers(upstream: Iterable[tuple[bytes, bytes]], *, cookies: bool, framed: bool = True) -> Headers:
+    """What of a service's headers reaches the caller; cookies only from auth, the body's length only if `framed`."""
     kept: Headers = []
+    dropped = _DROPPED if framed else _DROPPED_WITH_LENGTH
     named: set[bytes] = set()
     has_cache_control = False
     for header in upstream:
         name = header[0]
-        if name in _DROPPED:
+        if name in dropped:
             if name == b"connection" and header[1] not in _PLAIN_CONNECTION:
                 named |= {token.strip().lower() for token in header[1].split(b",")}
         elif cookies or name != b"set-cookie":

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.types import Message
 
-from gateway.head import Head, lines
+from gateway.head import Head, answer_lines
 from shared.observability.logging import get_logger
 
 if TYPE_CHECKING:
     from gateway.inbound import Inbound
 
 _STATUS_LINES: Final = {one.value: b"HTTP/1.1 %d %b\r\n" % (one, one.phrase.encode()) for one in HTTPStatus}
-_TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
-"""What may stand in a header line, besides the line's own end."""
 _BODYLESS: Final = frozenset({204, 304})
 _CHUNKED: Final = -1
 _log = get_logger("inbound")
@@ -65,6 +63,7 @@ class Request:
             "query_string": self.query,
             "headers": self.head.headers,
             "head": self.head,
+            "whole": self.whole,
         }
         inbound = self._inbound
         try:
@@ -146,6 +145,21 @@ class Request:
             inbound.transport.write(data)
         self.done = not more
 
+    def whole(self, status: int, text: bytes, body: bytes) -> bool:
+        """Sends a whole answer in one write. `text` are its header lines, but for those that say how the body is
+        framed. False, and nothing is sent, when that takes more: see `send`."""
+        inbound = self._inbound
+        if self.method == "HEAD" or status in _BODYLESS or not inbound.may_write.is_set():
+            return False
+        self._started = self.done = True
+        self.expects = False
+        if not self._gone:
+            closing = b"" if self.keep_alive else b"connection: close\r\n"
+            inbound.transport.write(
+                b"%bcontent-length: %d\r\n%b%b\r\n%b" % (_status_line(status), len(body), closing, text, body)
+            )
+        return True
+
     def _begin_answer(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """`headers` have names in lower case, and none about the connection or the body's framing but its length."""
         self._started = True
@@ -159,11 +173,11 @@ class Request:
         elif self.method != "HEAD":
             self._left = _CHUNKED
             end = b"transfer-encoding: chunked\r\n" + end
-        head = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        text = lines(headers)
-        if text.translate(None, _TEXT) != b"\r\n" * len(headers):
-            raise RuntimeError("a header has more than its line")
-        self._held = head + text + end
+        self._held = _status_line(status) + answer_lines(headers) + end
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def _chunk(body: bytes, more: bool) -> bytes:

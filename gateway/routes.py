@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ Role = Literal["owner", "admin", "member"]
 ANY_SCOPE = "any"
 """A route with this scope is open to every API key of the workspace, whatever it may do otherwise."""
 
+MAX_KNOWN: Final = 4096
 _is_segment = re.compile(r"[A-Za-z0-9._~-]{1,128}").fullmatch
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 _TEMPLATE = re.compile(r"/v1(/([a-z0-9.-]+|\{[a-z_]+\}))+")
@@ -59,9 +60,12 @@ class BadTable(ValueError):
     """The table contradicts itself; the gateway does not start with it."""
 
 
-class Match(NamedTuple):
+@dataclass(slots=True)
+class Match:
     route: Route
     params: Mapping[str, str]
+    declared: object = None
+    """The declaration whose forms the parameters have passed."""
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class RouteTable:
         self.routes = tuple(routes)
         self.linked = frozenset((route.method, route.path.encode()) for route in self.routes if route.linked)
         self._root = _Node()
+        self._known: dict[tuple[str, bytes], Match] = {}
         for route in self.routes:
             self._insert(route)
         self._permissions = self._by_role()
@@ -94,10 +99,17 @@ class RouteTable:
         except (ValidationError, KeyError) as error:
             raise BadTable(str(error)) from error
 
-    def match(self, method: str, path: str) -> Match | frozenset[str]:
+    def match(self, method: str, path: bytes) -> Match | frozenset[str]:
         """The route, or the methods that the path has (none: it does not exist)."""
+        return self._known.get((method, path)) or self._find(method, path)
+
+    def matched(self, method: str, path: bytes) -> bool:
+        """Whether that was matched before, lately: a path means the same each time."""
+        return (method, path) in self._known
+
+    def _find(self, method: str, path: bytes) -> Match | frozenset[str]:
         node, values = self._root, []
-        for segment in path[1:].split("/"):
+        for segment in path[1:].decode("ascii").split("/"):
             child = node.literals.get(segment)
             if child is None:
                 child = node.parameter
@@ -109,7 +121,11 @@ class RouteTable:
         if found is None:
             return frozenset(node.routes)
         route, names = found
-        return Match(route, dict(zip(names, values, strict=True)) if names else _NO_PARAMS)
+        match = Match(route, dict(zip(names, values, strict=True)) if names else _NO_PARAMS)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[method, path] = match
+        return match
 
     def permissions_of(self, role: str) -> frozenset[str]:
         """Every permission that some route gives to the role."""

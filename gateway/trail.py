@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.authorize import Principal
@@ -39,6 +39,7 @@ class Trail:
     asked_workspace: str | None = None
     """As the path says."""
     verdict: Verdict | None = None
+    """What the rate limit said of him, for the headers of the answer."""
     client_ip: str | None = None
     exchange: Exchange | None = None
     """Once it was forwarded."""
@@ -46,4 +47,3 @@ class Trail:
     """Names of the signatures found."""
     judged: bool = False
     """What the sender is due for this has been counted already, or he was refused for what he did before."""
-    extra: list[tuple[bytes, bytes]] = field(default_factory=list)

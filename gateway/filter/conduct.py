@@ -129,4 +129,4 @@ class Conduct:
 
 
 def _sender(trail: Trail) -> str | None:
-    return sender_of(trail.principal.subject if trail.principal else None, trail.client_ip)
+    return sender_of(None, trail.client_ip) if trail.principal is None else trail.principal.subject

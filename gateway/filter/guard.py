@@ -104,7 +104,9 @@ class Guard:
         declared = self._documentation.declared.get((match.route.method, match.route.path))
         if declared is None:
             return None
-        declared.check_path(match.params)
+        if match.declared is not declared:
+            declared.check_path(match.params)
+            match.declared = declared
         if query:
             values = declared.check_query(query)
             trail.suspicion += score.suspicious((value, False) for value in values.values())

@@ -23,7 +23,7 @@ _SINGLE = frozenset(
         b"svix-signature",
     }
 )  # fmt: skip
-TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _METHOD_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -86,6 +86,11 @@ def check_length(value: bytes, most: int) -> Refused | None:
     if not value.isdigit() or int(value) > most:
         return Refused(413, "too_large", f"A body may have {most} bytes.")
     return None
+
+
+def traceparent(value: bytes | None) -> bytes | None:
+    """The trace that the caller is in (W3C Trace Context), if what he says is well-formed."""
+    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
 
 
 def client_ip(headers: Headers) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import routes
 from gateway.authorize import Principal, decide
 from gateway.routes import BadTable, Match, Route, RouteTable
 from gateway.settings import GatewaySettings
@@ -159,10 +160,10 @@ def test_a_higher_role_passes_wherever_a_lower_one_does(wanted: Route, one: int,
 def test_every_route_matches_itself_and_only_with_its_methods() -> None:
     for wanted in TABLE.routes:
         path = "/".join(new_id("srv") if part.startswith("{") else part for part in wanted.path.split("/"))
-        match = TABLE.match(wanted.method, path)
+        match = TABLE.match(wanted.method, path.encode())
         assert isinstance(match, Match)
         assert match.route == wanted
-        others = TABLE.match("TRACE", path)
+        others = TABLE.match("TRACE", path.encode())
         assert isinstance(others, frozenset)
         assert wanted.method in others
 
@@ -185,7 +186,26 @@ def test_every_route_matches_itself_and_only_with_its_methods() -> None:
     ],
 )
 def test_what_is_not_listed_does_not_exist(path: str) -> None:
-    assert TABLE.match("GET", path) == frozenset()
+    assert TABLE.match("GET", path.encode()) == frozenset()
+
+
+def test_a_path_that_is_known_means_the_same_and_with_its_own_method_only() -> None:
+    path = f"/v1/workspaces/{WS}/members".encode()
+    first = TABLE.match("GET", path)
+    assert isinstance(first, Match)
+    assert TABLE.matched("GET", path)
+    assert TABLE.match("GET", path) == first
+    assert not TABLE.matched("DELETE", path)
+    assert isinstance(TABLE.match("DELETE", path), frozenset)
+
+
+def test_no_more_paths_are_known_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "MAX_KNOWN", 3)
+    table = RouteTable(TABLE.routes)
+    paths = [f"/v1/workspaces/{new_id('ws')}/members".encode() for _ in range(10)]
+    for path in paths:
+        table.match("GET", path)
+    assert sum(table.matched("GET", path) for path in paths) <= 3
 
 
 ENTRY = {

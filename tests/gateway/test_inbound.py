@@ -334,6 +334,48 @@ async def test_an_answer_of_unknown_length_is_chunked(tmp_path: Path) -> None:
     assert got == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
 
 
+async def test_an_answer_that_is_there_as_a_whole_is_framed_as_any_other(tmp_path: Path) -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["whole"](200, b"x-a: b\r\n", b"ok")
+
+    async with listening(App(answer), tmp_path / "s"):
+        got = await told(tmp_path / "s", get(b"/a") + get(b"/b", b"Connection: close\r\n"))
+    first = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n\r\nok"
+    assert got == first + first.replace(b"x-a", b"connection: close\r\nx-a") + b"<end>"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"), [(get(b"/a").replace(b"GET", b"HEAD"), 200), (get(b"/a"), 204)]
+)
+async def test_an_answer_without_a_body_is_not_sent_as_a_whole_one(
+    request_: bytes, status: int, tmp_path: Path
+) -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        assert not scope["whole"](status, b"", b"")
+        await say(send, b"", status=status)
+
+    async with listening(App(answer), tmp_path / "s"):
+        got = await told(tmp_path / "s", request_)
+    assert got.startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_whole_answers_wait_for_a_slow_reader_too(tmp_path: Path) -> None:
+    refused = False
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal refused
+        body = b"a" * 262144
+        if not scope["whole"](200, b"", body):
+            refused = True
+            await say(send, body)
+
+    async with listening(App(answer), tmp_path / "s"):
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"), limit=1024)
+        writer.write(get(b"/a") * 20)
+        await eventually(lambda: refused)
+        writer.transport.abort()
+
+
 async def test_the_answer_to_head_has_no_body(tmp_path: Path) -> None:
     async with listening(App(), tmp_path / "s"):
         got = await told(tmp_path / "s", get(b"/a").replace(b"GET", b"HEAD"), get(b"/b"))

@@ -10,9 +10,10 @@ from pathlib import Path
 from starlette.types import Receive, Scope, Send
 
 from bench.gateway.peers.serve import arguments, serve
-from gateway.authenticate import AccessTokens, bearer
+from gateway.authenticate import AccessTokens
 from gateway.authority import Authority, Snapshot
 from gateway.authorize import decide
+from gateway.head import bearer
 from gateway.keys import keys_of
 from gateway.mint import Minter
 from gateway.routes import Match, RouteTable
@@ -46,9 +47,8 @@ class Authorizer:
         await send({"type": "http.response.body", "body": b""})
 
     async def _decided(self, headers: dict[bytes, bytes]) -> bytes | None:
-        match = self._table.match(
-            headers[b"x-original-method"].decode(), headers[b"x-original-uri"].decode().partition("?")[0]
-        )
+        path = headers[b"x-original-uri"].partition(b"?")[0]
+        match = self._table.match(headers[b"x-original-method"].decode(), path)
         credential = bearer(headers.get(b"authorization"))
         if not isinstance(match, Match) or credential is None:
             return None
