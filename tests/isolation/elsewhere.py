@@ -94,6 +94,7 @@ async def _lists(row: Row) -> None:
 
 async def _cursor(row: Row, principal: str, one: Customer) -> str:
     page = await row.ask(principal, row.case.at(one.workspace_id, None) + "?limit=1")
+    assert page.status == 200, f"the list itself: {page.status} {page.body[:200]!r}"
     return str(json.loads(page.body)["next_cursor"])
 
 

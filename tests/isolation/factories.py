@@ -183,17 +183,18 @@ async def suppression(world: World, one: Customer) -> Made:
 async def secret_mailbox(world: World, one: Customer) -> Made:
     """A mailbox with a password, on a host with a webmail key: made by the calls that make them in life."""
     mailbox_id, server_id = new_id("mbx"), new_id("srv")
+    address, hostname = f"{secrets.token_hex(4)}@example-a.test", f"s{secrets.token_hex(4)}.mx.sendchief.test"
     calls: tuple[tuple[str, dict[str, Any]], ...] = (
         (
             f"/internal/servers/{server_id}/webmail-key",
-            {"workspace_id": one.workspace_id, "hostname": f"s{secrets.token_hex(4)}.mx.sendchief.test"},
+            {"workspace_id": one.workspace_id, "hostname": hostname},
         ),
         (
             f"/internal/mailboxes/{mailbox_id}",
             {
                 "workspace_id": one.workspace_id,
                 "server_id": server_id,
-                "address": f"{secrets.token_hex(4)}@example-a.test",
+                "address": address,
             },
         ),
     )
@@ -204,7 +205,7 @@ async def secret_mailbox(world: World, one: Customer) -> Made:
     async with workers.transaction() as session:
         for row in await session.scalars(select(mailboxes).where(mailboxes.owner_id == mailbox_id)):
             row.state = "current"
-    return Made(mailbox_id)
+    return Made(mailbox_id, {"server_id": server_id, "address": address, "hostname": hostname})
 
 
 async def export(world: World, one: Customer) -> Made:
@@ -224,6 +225,15 @@ async def app_password(world: World, one: Customer) -> Made:
     mailbox = await secret_mailbox(world, one)
     path = f"/v1/workspaces/{one.workspace_id}/mailboxes/{mailbox.id}/app-passwords"
     answer = await world.ask("vault", "POST", path, one, {"name": "phone", "reason": "a new phone"})
+    assert answer.status == 201, answer.body
+    return Made(json.loads(answer.body)["id"], {"mailbox_id": mailbox.id, **mailbox.extra})
+
+
+async def provider_token(world: World, one: Customer) -> Made:
+    import json
+
+    body = {"provider": "cloudflare", "token": secrets.token_urlsafe(30), "label": "zone"}
+    answer = await world.ask("vault", "POST", f"/v1/workspaces/{one.workspace_id}/provider-tokens", one, body)
     assert answer.status == 201, answer.body
     return Made(json.loads(answer.body)["id"])
 

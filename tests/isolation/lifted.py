@@ -60,4 +60,4 @@ async def _owner(stage: Stage, service: str) -> AsyncIterator[Any]:
 
 async def red(stage: Stage, case: Case, row: Row) -> Verdict:
     wrong = await row(stage, case, expectations.of(case, expectations.load()))
-    return f"{case.name}: {wrong[0]}" if wrong else None
+    return wrong[0] if wrong else None

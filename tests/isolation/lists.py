@@ -22,15 +22,6 @@ async def _audit_row(world: World, one: Customer) -> Made:
     return Made(row.target)
 
 
-async def _provider_token(world: World, one: Customer) -> Made:
-    row = people.models("vault").ProviderToken(
-        id=new_id("ptk"), workspace_id=one.workspace_id, provider="cloudflare", label=random.token_hex(6),
-        created_by=one.account_id, created_at=datetime.now(UTC),
-    )  # fmt: skip
-    await world.add("vault", row)
-    return Made(row.id)
-
-
 async def _credential_read(world: World, one: Customer) -> Made:
     mailbox = await factories.secret_mailbox(world, one)
     path = f"/v1/workspaces/{one.workspace_id}/mailboxes/{mailbox.id}/reveal"
@@ -56,7 +47,7 @@ LISTED: dict[str, Factory] = {
     f"GET {_W}/api-keys": factories.api_key,
     f"GET {_W}/audit": _audit_row,
     f"GET {_W}/threats": _threat,
-    f"GET {_W}/provider-tokens": _provider_token,
+    f"GET {_W}/provider-tokens": factories.provider_token,
     f"GET {_W}/credential-reads": _credential_read,
     f"GET {_W}/subscriptions": factories.subscription,
     f"GET {_W}/invoices": factories.invoice,

@@ -19,6 +19,7 @@ from shared.bus.errors import Permanent
 from shared.bus.testing import RecordingBus, envelope_for
 from shared.clock import SystemClock
 from shared.ids import new_id
+from tests.fixtures import rows
 from tests.isolation import factories, people
 from tests.isolation.services import available
 from tests.isolation.world import Customer, World
@@ -92,18 +93,19 @@ async def _watched(made: World, b: Customer) -> Fields:
 
 
 async def _secret(made: World, b: Customer) -> Fields:
-    mailbox = await factories.secret_mailbox(made, b)
+    """A mailbox with a password and an app password, neither of which the host has taken in yet."""
+    mailbox = (await factories.app_password(made, b)).extra
     secrets = people.models("vault").Secret
     async with made.databases["vault"].transaction() as session:
-        for row in await session.scalars(secrets.__table__.select().where(secrets.owner_id == mailbox.id)):
-            stored = await session.get_one(secrets, row)
-            stored.state, version = "pending", stored.version
-    held = people.models("vault").Mailbox
-    async with made.databases["vault"].transaction() as session:
-        server_id = (await session.get_one(held, mailbox.id)).server_id
+        owned = await session.scalars(select(secrets).where(secrets.owner_id == mailbox["mailbox_id"]))
+        for row in owned.all():
+            row.state = "pending"
+        version = (
+            await session.get_one(people.models("vault").Mailbox, mailbox["mailbox_id"])
+        ).credentials_version
     return {
-        "mailbox_id": mailbox.id, "version": version, "server_id": server_id, "hostname": "s1.mx.sendchief.test",
-        "ipv4": "198.51.100.9", "ipv6": "2001:db8:5c::9", "zone": "fr-par-1",
+        "mailbox_id": mailbox["mailbox_id"], "version": version, "server_id": mailbox["server_id"],
+        "hostname": "s1.mx.sendchief.test", "ipv4": "198.51.100.9", "ipv6": "2001:db8:5c::9", "zone": "fr-par-1",
     }  # fmt: skip
 
 
@@ -112,6 +114,26 @@ async def _mailbox(made: World, b: Customer) -> Fields:
         "mailbox_id": (await factories.mailbox(made, b)).id, "version": 2, "job_id": new_id("job"),
         "requested_by": b.account_id,
     }  # fmt: skip
+
+
+async def _customer(made: World, b: Customer) -> Fields:
+    """A server, and a purchase that is not paid for yet."""
+    bought = await factories.subscription(made, b)
+    async with made.databases["provisioner"].transaction() as session:
+        row = await session.get_one(people.models("provisioner").Subscription, bought.id)
+        row.status = "pending"
+    return await _names(made, b)
+
+
+def _everything(service: str, *without: str) -> Builder:
+    """A row in each of the service's tables, but for what would stop its end."""
+
+    async def builder(made: World, b: Customer) -> Fields:
+        url = made.migrated[service].superuser_url()
+        await rows.fill(url, b.workspace_id, without=without)
+        return {}
+
+    return builder
 
 
 MESSAGES: dict[tuple[str, str], Builder] = {
@@ -129,12 +151,12 @@ MESSAGES: dict[tuple[str, str], Builder] = {
     ("vault", "provisioner.mailbox.removed.v1"): _secret,
     ("vault", "provisioner.server.ready.v1"): _secret,
     ("vault", "provisioner.server.deleted.v1"): _secret,
-    ("provisioner", "auth.workspace.deletion_requested.v1"): _names,
-    ("provisioner", "auth.workspace.deleted.v1"): _zone,
+    ("provisioner", "auth.workspace.deletion_requested.v1"): _customer,
+    ("provisioner", "auth.workspace.deleted.v1"): _everything("provisioner", "server"),
     ("dns", "auth.workspace.deletion_requested.v1"): _desired,
-    ("dns", "auth.workspace.deleted.v1"): _desired,
-    ("reputation", "auth.workspace.deleted.v1"): _watched,
-    ("vault", "auth.workspace.deleted.v1"): _secret,
+    ("dns", "auth.workspace.deleted.v1"): _everything("dns"),
+    ("reputation", "auth.workspace.deleted.v1"): _everything("reputation"),
+    ("vault", "auth.workspace.deleted.v1"): _everything("vault", "shredded_scope"),
 }
 ADDS_ONLY = frozenset({"auth"})
 """Auth writes what it hears under the workspace of the message: logs, receipts, mails. It changes no row by an id."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 from pydantic import ValidationError
@@ -33,6 +33,7 @@ from tests.isolation.stage import Stage
 
 @dataclass(frozen=True)
 class Mutant:
+    wall: Literal["first", "condition", "row security"]
     name: str
     run: Callable[[Stage], Awaitable[Verdict]]
 
@@ -43,7 +44,9 @@ class Mutant:
 def of_the_table() -> Iterator[Mutant]:
     for route in TABLE.routes:
         for what, changes in _changes(route):
-            yield Mutant(f"permissions.toml {route.method} {route.path}: {what}", _with_table(route, changes))
+            yield Mutant(
+                "first", f"permissions.toml {route.method} {route.path}: {what}", _with_table(route, changes)
+            )
 
 
 def _changes(route: Route) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -98,7 +101,9 @@ def _case(route: Route) -> Case:
 def of_the_services() -> Iterator[Mutant]:
     for case in CASES:
         if case.of_workspace:
-            yield Mutant(f"{case.service} {case.name}: no check of the permission", _without_check(case))
+            yield Mutant(
+                "first", f"{case.service} {case.name}: no check of the permission", _without_check(case)
+            )
 
 
 def _without_check(case: Case) -> Callable[[Stage], Awaitable[Verdict]]:
@@ -122,20 +127,19 @@ def _without_check(case: Case) -> Callable[[Stage], Awaitable[Verdict]]:
 
 
 async def of_row_security(stage: Stage) -> list[Mutant]:
-    found = []
-    for service in available():
-        await rows.fill(stage.world.migrated[service].superuser_url())
-        found += [
-            Mutant(f"{service}: no row security on {table}", _without_policy(service, table))
-            for table in await protected(stage, service)
-        ]
-    return found
+    return [
+        Mutant("row security", f"{service}: no row security on {table}", _without_policy(service, table))
+        for service in available()
+        for table in await protected(stage, service)
+    ]
 
 
 def _without_policy(service: str, table: str) -> Callable[[Stage], Awaitable[Verdict]]:
     async def run(stage: Stage) -> Verdict:
+        database = stage.world.migrated[service]
+        await rows.add(database.superuser_url(), table)
         async with row_security_lifted(stage, service, [table]):
-            wrong = await rows.seen_by_a_stranger(stage.world.migrated[service].app_url, table)
+            wrong = await rows.seen_by_a_stranger(database.app_url, table)
         return wrong[0] if wrong else None
 
     return run
@@ -144,10 +148,6 @@ def _without_policy(service: str, table: str) -> Callable[[Stage], Awaitable[Ver
 # -- together ----------------------------------------------------------------------------------------------------
 
 
-def of_the_first_wall() -> list[Mutant]:
-    return [*of_the_table(), *of_the_services()]
-
-
 async def all_mutants(stage: Stage) -> list[Mutant]:
-    conditions = [Mutant(name, run) for name, run in of_conditions()]
-    return [*of_the_first_wall(), *await of_row_security(stage), *conditions]
+    conditions = [Mutant("condition", name, run) for name, run in of_conditions()]
+    return [*of_the_table(), *of_the_services(), *conditions, *await of_row_security(stage)]

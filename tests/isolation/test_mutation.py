@@ -1,7 +1,8 @@
-"""The matrix notices when a protection is gone: a sample of the first wall in every run, all by `make mutation`.
+"""The matrix notices when a protection is gone: all by `make mutation`; in every run each workspace condition, and a
+sample of the permission table and of the services' checks.
 
-SC_MUTANTS is how many (default 10), `all`, or a part of the names of those wanted; SC_SEED decides which ones;
-SC_PART=2/9 takes the second of nine parts of them; SC_MUTATION_REPORT names a file for the outcome.
+SC_MUTANTS is how large the sample is (default 10), `all`, or a part of the names of those wanted; SC_SEED decides about
+the sample; SC_PART=2/9 takes the second of nine parts of those wanted; SC_MUTATION_REPORT names a file for the outcome.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.isolation.mutation import Mutant, all_mutants, of_the_first_wall
+from tests.isolation.conditions import red_anyway
+from tests.isolation.mutation import Mutant, all_mutants
 from tests.isolation.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,19 +27,32 @@ KNOWN: dict[str, str] = tomllib.loads(Path(__file__).with_name("survivors.toml")
 
 async def test_whatever_protection_is_taken_away_some_row_goes_red(whole: Stage) -> None:
     wanted, seed = os.environ.get("SC_MUTANTS", str(SAMPLE)), int(os.environ.get("SC_SEED", "3"))
-    every = of_the_first_wall() if wanted.isdigit() else await all_mutants(whole)
-    chosen = _chosen([mutant for mutant in every if mutant.name not in KNOWN], wanted, seed)
+    every = [mutant for mutant in await all_mutants(whole) if mutant.name not in KNOWN]
+    chosen = _sampled(every, int(wanted), seed) if wanted.isdigit() else _named(every, wanted)
     outcome = {}
     for mutant in chosen:
         outcome[mutant.name] = await mutant.run(whole)
         _report(outcome)
     survived = [name for name, verdict in outcome.items() if verdict is None]
-    assert not survived, f"seed {seed}, {len(survived)} of {len(outcome)} were not noticed: {survived}"
+    assert not survived, (
+        f"seed {seed}, {len(survived)} of {len(outcome)} were not noticed: {survived}. "
+        "Of a condition: give its function a line in functions.py"
+    )
 
 
-def _chosen(mutants: list[Mutant], wanted: str, seed: int) -> list[Mutant]:
-    if wanted.isdigit():
-        return random.Random(seed).sample(mutants, int(wanted))
+async def test_every_survivor_that_is_listed_is_a_mutant(whole: Stage) -> None:
+    assert set(KNOWN) <= {mutant.name for mutant in await all_mutants(whole)}
+
+
+def _sampled(mutants: list[Mutant], size: int, seed: int) -> list[Mutant]:
+    walls = [mutant for mutant in mutants if mutant.wall == "first"]
+    return [
+        *random.Random(seed).sample(walls, size),
+        *(mutant for mutant in mutants if mutant.wall == "condition"),
+    ]
+
+
+def _named(mutants: list[Mutant], wanted: str) -> list[Mutant]:
     named = [mutant for mutant in mutants if wanted == "all" or wanted in mutant.name]
     part, parts = map(int, os.environ.get("SC_PART", "1/1").split("/"))
     return named[part - 1 :: parts]
@@ -47,5 +62,10 @@ def _report(outcome: dict[str, str | None]) -> None:
     file = os.environ.get("SC_MUTATION_REPORT")
     if file:
         killed = sum(verdict is not None for verdict in outcome.values())
-        summary = {"mutants": len(outcome), "killed": killed, "outcome": outcome}
+        summary = {
+            "mutants": len(outcome),
+            "killed": killed,
+            "rows_red_anyway": red_anyway(),
+            "outcome": outcome,
+        }
         Path(file).write_text(json.dumps(summary, indent=1))

@@ -106,8 +106,10 @@ class World:
                 session.add(row)
                 await session.flush()
 
-    async def holdings(self, customer: Customer) -> Holdings:
-        """Every row of the customer's workspace in every table of every service."""
+    async def holdings(self, customer: Customer, *, with_uses: bool = False) -> Holdings:
+        """Every row of the customer's workspace in every table of every service; with the times at which things were
+        last used only if asked for, since every request leaves one."""
+        shown = "to_jsonb(t)" if with_uses else "to_jsonb(t) - 'last_used_at'"
         rows: list[str] = []
         for service, database in self.databases.items():
             async with database.transaction() as session:
@@ -115,7 +117,7 @@ class World:
                     found = await session.execute(_TABLES_OF_WORKSPACES)
                     self._tables[service] = [(table, column) for table, column in found]
                 selects = " union all ".join(
-                    f"select '{table}', (to_jsonb(t) - 'last_used_at')::text from {table} t "  # noqa: S608
+                    f"select '{table}', ({shown})::text from {table} t "  # noqa: S608
                     f"where {column} = :workspace"
                     for table, column in self._tables[service]
                 )
