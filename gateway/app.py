@@ -159,7 +159,7 @@ class Gateway:
             _log.warning("service down", service=trail.route and trail.route.service, reason=error.reason)
             response = plain_problem(
                 503, "unavailable", "Temporarily unavailable", "A component that this needs does not answer.",
-                trail.request_id, headers={"Retry-After": "2"},
+                trail.request_id,
             )  # fmt: skip
         except ClientGone:
             return 499

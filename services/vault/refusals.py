@@ -126,6 +126,6 @@ def _code(body: bytes) -> str:
 async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
     response = problem(
         503, "unavailable", "Temporarily unavailable", "The attempt could not be recorded, so it was not answered.",
-        headers={"Retry-After": "2"}, next_action="Send the same request again.",
+        next_action="Send the same request again.",
     )  # fmt: skip
     await response(scope, receive, send)

@@ -25,6 +25,8 @@ from shared.observability.logging import get_logger
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/problems/"
+RETRY_SECONDS = 2
+"""When to come back, where nobody knows better (RFC 9110, 10.2.3)."""
 
 NOT_FOUND: dict[str, Any] = {
     "type": TYPE_PREFIX + NotFound.code,
@@ -55,7 +57,8 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **extra: Any,
 ) -> JSONResponse:
-    """One problem response. `extra` adds members of its own and never replaces a standard one."""
+    """One problem response. `extra` adds members of its own and never replaces a standard one. 429 and 503 always say
+    when to come back."""
     body: dict[str, Any] = {
         **extra, "type": TYPE_PREFIX + code, "title": title, "status": status, "detail": detail, "code": code
     }  # fmt: skip
@@ -65,7 +68,10 @@ def problem(
         body["errors"] = [dict(error) for error in errors]
     if next_action:
         body["next_action"] = next_action
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    response = JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    if status in (429, 503):
+        response.headers.setdefault("Retry-After", str(RETRY_SECONDS))
+    return response
 
 
 def not_found() -> JSONResponse:
@@ -162,7 +168,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if error.connection_invalidated or state in _RETRYABLE_SQLSTATES or (state or "").startswith("08"):
         return problem(
             503, "unavailable", "Temporarily unavailable", "The request could not be carried out now.",
-            instance=request_id(request), headers={"Retry-After": "1"}, next_action="Send the same request again.",
+            instance=request_id(request), next_action="Send the same request again.",
         )  # fmt: skip
     return internal_error(request_id(request))
 
@@ -171,7 +177,7 @@ async def _connection_error(request: Request, error: Exception) -> Response:
     _log.error("dependency unreachable", kind=type(error).__name__)
     return problem(
         503, "unavailable", "Temporarily unavailable", "A component that this needs does not answer.",
-        instance=request_id(request), headers={"Retry-After": "2"}, next_action="Send the same request again.",
+        instance=request_id(request), next_action="Send the same request again.",
     )  # fmt: skip
 
 

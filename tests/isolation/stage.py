@@ -5,18 +5,43 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from gateway.app import Gateway
 from gateway.settings import GatewaySettings
+from services.auth.access_tokens import AccessTokens
+from shared.clock import SystemClock
 from shared.contracts.auth_events import Heartbeat
+from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.gateway.edge import served
+from tests.isolation import factories, people
 from tests.isolation.caller import Answer, call
 from tests.isolation.services import app_of
-from tests.isolation.world import World, world
+from tests.isolation.world import Customer, World, world
+
+
+@dataclass(frozen=True)
+class Person:
+    """The owner of a workspace of his own."""
+
+    customer: Customer
+    headers: dict[str, str]
+
+    @property
+    def workspace_id(self) -> str:
+        return self.customer.workspace_id
+
+    @property
+    def account_id(self) -> str:
+        return self.customer.account_id
+
+    @property
+    def email(self) -> str:
+        return f"{self.account_id}@people.test"
 
 
 @dataclass
@@ -30,6 +55,20 @@ class Stage:
     async def learn(self) -> None:
         """The gateway takes in who is who now, as after a start, and trusts it for the rest of the test."""
         await learn(self.gateway)
+
+    async def person(self, signed_in: timedelta = timedelta()) -> Person:
+        """Somebody new, who signed in so long ago."""
+        customer = Customer(new_id("ws"), new_id("usr"), "Ada Example")
+        await factories.admit(self.world, customer)
+        settings = self.world.apps["auth"].state.settings
+        tokens = AccessTokens(settings.access_key_file.read_bytes(), settings.public_url, SystemClock())
+        token = tokens.issue(
+            account_id=customer.account_id,
+            session_id=await people.session(self.world, customer.account_id),
+            authenticated_at=datetime.now(UTC) - signed_in,
+        )
+        await self.learn()
+        return Person(customer, {"Authorization": f"Bearer {token}"})
 
 
 async def learn(gateway: Gateway) -> None:

@@ -14,16 +14,15 @@ import pytest_asyncio
 from gateway.openapi import operations
 from shared.ids import new_id
 from tests.fixtures.identity import Trust
+from tests.gateway.edge import eventually
 from tests.isolation import bodies, expectations
 from tests.isolation.caller import Answer
 from tests.isolation.cases import CASES, TABLE, Case
-from tests.isolation.cast import Cast, cast
-from tests.isolation.matrix import body_of, make
+from tests.isolation.matrix import body_of, captured_logs, make
 from tests.isolation.services import available, documents_of
-from tests.isolation.stage import Stage, gateway_for, learn
+from tests.isolation.stage import Person, Stage, gateway_for, learn
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-OWNER = "owner of A"
 EXPECTED = expectations.load()
 IDEMPOTENT = [Case(route.service, route.method, route.path) for route in TABLE.routes if route.idempotency]
 NOT_TWICE: dict[str, str] = {
@@ -57,38 +56,38 @@ def _takes(operation: dict[str, Any], header: str) -> bool:
 
 
 class Asked:
-    """The owner of A and a fresh thing of his."""
+    """The owner of a workspace and a fresh thing of his."""
 
-    def __init__(self, stage: Stage, case: Case, people: Cast) -> None:
-        self.stage, self.case, self.people = stage, case, people
+    def __init__(self, stage: Stage, case: Case, owner: Person) -> None:
+        self.stage, self.case, self.owner = stage, case, owner
         self.path = ""
         self.body: Any = None
 
     async def prepare(self) -> None:
-        made = await make(self.stage.world, self.case, self.people.a)
-        self.path = self.case.at(self.people.a.workspace_id, made.id if made else None)
-        self.body = await body_of(self.stage.world, self.case, self.people.a, made)
+        made = await make(self.stage.world, self.case, self.owner.customer)
+        self.path = self.case.at(self.owner.workspace_id, made.id if made else None)
+        self.body = await body_of(self.stage.world, self.case, self.owner.customer, made)
 
     async def ask(self, body: Any = None, **headers: str) -> Answer:
         """Headers by their names with `_` for `-`."""
-        said = {**bodies.HEADERS.get(self.case.name, {}), **self.people.credentials[OWNER]}
+        said = {**bodies.HEADERS.get(self.case.name, {}), **self.owner.headers}
         said |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = self.body if body is None else body
         return await self.stage.ask(self.case.method, self.path, said, content)
 
 
-async def asked(stage: Stage, case: Case, people: Cast | None = None) -> Asked:
-    """By fresh people, unless some are given."""
-    made = Asked(stage, case, people or await cast(stage.world, expectations.of(case, EXPECTED).scope))
-    await stage.learn()
+async def asked(stage: Stage, case: Case, owner: Person | None = None) -> Asked:
+    """By a fresh person, unless one is given."""
+    made = Asked(stage, case, owner or await stage.person())
     await made.prepare()
+    await stage.learn()
     return made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def readers(whole: Stage) -> Cast:
+async def reader(whole: Stage) -> Person:
     """For requests after which everybody is what he was."""
-    return await cast(whole.world, None)
+    return await whole.person()
 
 
 def code(answer: Answer) -> tuple[int, str]:
@@ -118,9 +117,9 @@ async def test_a_repeated_request_takes_effect_once_and_gets_the_same_answer(
     one, key = await asked(whole, case), new_id("req")
     assert code(await one.ask()) == (400, "idempotency_key_missing")
     first = await one.ask(Idempotency_Key=key)
-    before = await whole.world.holdings(one.people.a)
+    before = await whole.world.holdings(one.owner.customer)
     again = await one.ask(Idempotency_Key=key)
-    assert await whole.world.holdings(one.people.a) == before
+    assert await whole.world.holdings(one.owner.customer) == before
     other = await one.ask({**(one.body or {}), "unknown": 1}, Idempotency_Key=key)
     if case.name in bodies.NOT_ALONE:  # what fails is not kept, so it can be tried again
         assert first.status == again.status == EXPECTED[case.name].status["owner"] >= 400
@@ -152,11 +151,11 @@ async def test_a_change_by_who_has_not_seen_the_last_version_changes_nothing(
     whole: Stage, case: Case
 ) -> None:
     one = await asked(whole, case)
-    before = await whole.world.holdings(one.people.a)
+    before = await whole.world.holdings(one.owner.customer)
     assert code(await one.ask()) == (428, "precondition_required")
     for tag in ('"of another thing"', 'W/"1"', "1"):
         assert code(await one.ask(If_Match=tag)) == (412, "precondition_failed")
-    assert await whole.world.holdings(one.people.a) == before
+    assert await whole.world.holdings(one.owner.customer) == before
     done = await one.ask(If_Match="*")
     assert done.status == 200
     assert re.fullmatch(r'"[!#-~]+"', done.headers["etag"])
@@ -167,10 +166,10 @@ async def test_a_change_by_who_has_not_seen_the_last_version_changes_nothing(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_an_answer_names_its_request_and_what_is_left(whole: Stage, case: Case, readers: Cast) -> None:
-    one = await asked(whole, case, readers if case.method == "GET" else None)
+async def test_an_answer_names_its_request_and_what_is_left(whole: Stage, case: Case, reader: Person) -> None:
+    one = await asked(whole, case, reader if case.method == "GET" else None)
     named = set()
-    for credential in ({}, one.people.credentials[OWNER]):
+    for credential in ({}, one.owner.headers):
         answer = await whole.ask(
             case.method, one.path, {**credential, "X-Request-Id": "the-caller-s-own"}, one.body
         )
@@ -196,18 +195,80 @@ async def test_whoever_is_over_his_limit_is_told_when_to_come_back_on_every_rout
         await gateway.tokens.refresh()
         await learn(gateway)
         stage = Stage(whole.world, gateway)
-        people = await cast(whole.world, None)
+        person = await whole.person()
         await learn(gateway)
-        owner, a = people.credentials[OWNER], people.a
         for path in ("/v1/me", "/v1/auth/jwks"):  # takes what there is of a minute
-            assert (await stage.ask("GET", path, owner)).status == 200
-        for case, path in _paths(a.workspace_id):
-            answer = await stage.ask(case.method, path, owner)
+            assert (await stage.ask("GET", path, person.headers)).status == 200
+        for case, path in _paths(person.workspace_id):
+            answer = await stage.ask(case.method, path, person.headers)
             assert code(answer) == (429, "too_many_requests"), case.name
             assert int(answer.headers["retry-after"]) >= 1, case.name
             assert ";r=0;" in answer.headers["ratelimit"], case.name
     finally:
         await gateway.stop()
+
+
+async def test_whoever_finds_a_service_away_is_told_when_to_come_back_on_every_route(
+    whole: Stage, trust: Trust, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What a service answers while its database is away: `tests/faults/test_independence.py`."""
+    doors, sockets = tmp_path_factory.mktemp("doors"), Path(whole.gateway.settings.services_dir)
+    for service in available():
+        (doors / f"{service}.sock").symlink_to(sockets / f"{service}.sock")
+    gateway = gateway_for(trust, doors)
+    try:
+        await gateway.tokens.refresh()
+        person = await whole.person()
+        await learn(gateway)
+        for door in doors.iterdir():
+            door.unlink()
+        for pool in gateway.upstreams.pools.values():
+            pool.close()
+        for case, path in _paths(person.workspace_id):
+            answer = await Stage(whole.world, gateway).ask(
+                case.method, path, {**person.headers, "Idempotency-Key": new_id("req")}
+            )
+            assert code(answer) == (503, "unavailable"), case.name
+            assert int(answer.headers["retry-after"]) >= 1, case.name
+    finally:
+        await gateway.stop()
+
+
+# -- one request in all logs -------------------------------------------------------------------------------------------
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_trace_goes_on_to_the_service_and_one_that_is_none_is_replaced(
+    whole: Stage, case: Case
+) -> None:
+    """W3C Trace Context: https://www.w3.org/TR/trace-context/#traceparent-header"""
+    request_id, trace = await _traced(whole, case, f"00-{TRACE}-{SPAN}-01")
+    assert trace == TRACE
+    request_id, trace = await _traced(whole, case, f"00-{'0' * 32}-{SPAN}-01")
+    assert trace == request_id.removeprefix("req_")
+
+
+async def _traced(whole: Stage, case: Case, traceparent: str) -> tuple[str, str]:
+    """The request id that the caller is told, and the trace in which the service was at work for it."""
+    one = await asked(whole, case)
+    with captured_logs() as lines:
+        answer = await one.ask(traceparent=traceparent, Idempotency_Key=new_id("req"), If_Match="*")
+        request_id = answer.headers["x-request-id"]
+        await eventually(lambda: _at_the_service(lines, request_id) is not None)
+    line = _at_the_service(lines, request_id)
+    assert line is not None
+    return request_id, line["trace_id"]
+
+
+def _at_the_service(lines: list[str], request_id: str) -> dict[str, Any] | None:
+    """The access line of the service that was asked; an event stream's is written when it has ended."""
+    for text in lines:
+        line: dict[str, Any] = json.loads(text)
+        if line["event"] == "request" and line.get("request_id") == request_id and "trace_id" in line:
+            return line
+    return None
 
 
 def _paths(workspace_id: str) -> Iterator[tuple[Case, str]]:

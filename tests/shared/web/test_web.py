@@ -27,6 +27,7 @@ from shared.web import (
     signed_in,
 )
 from shared.web.pagination import CursorRefused, PageRequest, decode_cursor, encode_cursor
+from shared.web.problems import RETRY_SECONDS, problem
 from shared.web.sse import ServerSentEvent, event_stream
 from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
@@ -236,6 +237,14 @@ async def test_a_problem_names_the_field_and_what_to_do(client: httpx.AsyncClien
 
 async def test_a_busy_answer_says_when_to_come_back(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/failures/busy")).headers["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_also_where_nobody_said_when(status: int) -> None:
+    """Whichever way the failure was made: this is the one place where problems are."""
+    assert problem(status, "busy", "Busy", "Busy").headers["Retry-After"] == str(RETRY_SECONDS)
+    assert problem(status, "busy", "Busy", "Busy", headers={"Retry-After": "7"}).headers["Retry-After"] == "7"
+    assert "Retry-After" not in problem(409, "conflict", "Conflict", "Conflict").headers
 
 
 @pytest.mark.asvs("16.5.1")
