@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from services.dns.ports import ProviderRefused
 from shared.contracts.dns_events import DomainBroken, DomainVerified
 from shared.contracts.provisioner_events import ServerDnsDesired
@@ -28,6 +30,7 @@ def strangers(hosted: MemoryZone) -> list[str]:
     return sorted(f"{item.name} {item.value}" for item in hosted.records.values() if not item.comment)
 
 
+@pytest.mark.asvs("2.3.1")
 async def test_nothing_is_written_before_approval(stage: Stage) -> None:
     hosted, zone_id, _ = await prepared(stage)
     content = (await stage.ready_plan(zone_id)).content

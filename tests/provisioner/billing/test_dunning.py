@@ -97,6 +97,7 @@ async def test_each_step_comes_at_its_time_and_is_announced_before(ladder: Ladde
     assert [event.at for event in announced] == [START + timedelta(days=days) for days in (7, 14, 44)]
 
 
+@pytest.mark.asvs("2.3.1")
 async def test_a_schedule_that_was_away_for_months_skips_no_notice(ladder: Ladder) -> None:
     await ladder.money_is("past_due")
     ladder.clock.advance(timedelta(days=120))

@@ -110,6 +110,7 @@ async def test_no_refund_once_the_server_was_ready(api: Api) -> None:
     assert (await api.stage.server(server.id)).desired == "present"
 
 
+@pytest.mark.asvs("2.3.1")
 async def test_no_refund_while_the_server_is_being_made(api: Api) -> None:
     server = await api.stage.paid(workspace_id=api.workspace_id)
     reply = await api.post(refund_path(api, server), None)

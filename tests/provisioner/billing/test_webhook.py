@@ -114,6 +114,7 @@ async def test_other_events_first_and_late_payment_still_make_one_server(api: Ap
     assert len(await servers_of(api)) == 1
 
 
+@pytest.mark.asvs("2.3.1")
 async def test_an_event_about_an_unpaid_invoice_grants_nothing(api: Api) -> None:
     await api.webhook(paid(api, await bought(api), status="open"))
     await drain(api)

@@ -86,6 +86,7 @@ async def test_a_domain_waits_for_the_customer_without_holding_up_others(api: Ap
     await finish(api, box.json()["job_id"])
 
 
+@pytest.mark.asvs("2.3.1")
 async def test_only_a_zone_proven_by_this_workspace_is_accepted(api: Api) -> None:
     server_id = await api.ready_server()
     body = {"server_id": server_id, "name": NAME}
@@ -124,6 +125,7 @@ async def test_the_plan_limits_domains(api: Api) -> None:
     assert (reply.status_code, reply.json()["code"]) == (409, "plan_limit")
 
 
+@pytest.mark.asvs("2.3.1")
 async def test_a_server_that_is_not_ready_takes_no_domain(api: Api) -> None:
     server = await api.stage.paid(workspace_id=api.workspace_id)
     await proven(api)
