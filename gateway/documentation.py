@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+from gateway.examples import Examples
 from gateway.filter.declared import Declaration, declarations
 from gateway.openapi import Document, disagreements, merge, operations
 from gateway.pool import ServiceDown
@@ -20,6 +22,7 @@ CACHE_SECONDS: Final = 60.0
 _STYLE: Final = (
     "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "code{background:#eee;padding:0 .25em}h2{margin-top:2.5rem}article{border-top:1px solid #ccc;padding:.5rem 0}"
+    "pre{background:#f6f6f6;padding:.5rem;overflow:auto;font-size:.85rem}"
     "dt{font-family:monospace}dd{margin:0 0 .25rem 1.5rem;color:#444}"
 )
 _log = get_logger("documentation")
@@ -52,6 +55,7 @@ class Documentation:
         self._monotonic = monotonic
         self._loaded_at = float("-inf")
         self._documents: dict[str, Document] = {}
+        self._examples = Examples.load()
         self.declared: dict[tuple[str, str], Declaration] = {}
         self.document: Document = merge(table, {}, "/")
         self.state = "pending"
@@ -71,7 +75,9 @@ class Documentation:
         self.declared = self._declarations()
         if down is not None:
             raise down
-        self.document = merge(self._table, self._documents, "/")
+        document = merge(self._table, self._documents, "/")
+        self._examples.add_to(document)
+        self.document = document
         self._loaded_at = self._monotonic()
         return dict(self._documents)
 
@@ -140,8 +146,23 @@ def _operation(document: Document, method: str, path: str, operation: Document) 
     )
     return (
         f"<article><h3><code>{method} {escape(path)}</code></h3><p>{text}</p><p>For: {needs}.</p>"
-        f"{'<dl>' + fields + '</dl>' if fields else ''}</article>"
+        f"{'<dl>' + fields + '</dl>' if fields else ''}{''.join(_examples(operation))}</article>"
     )
+
+
+def _examples(operation: Document) -> Iterator[str]:
+    """What was asked and answered when it was tried."""
+    parts = {"Request": operation.get("requestBody", {})}
+    parts |= {f"Answer {status}": response for status, response in operation["responses"].items()}
+    for title, part in parts.items():
+        for media_type, content in part.get("content", {}).items():
+            if "example" in content:
+                shown = content["example"]
+                text = shown if isinstance(shown, str) else json.dumps(shown, indent=1, ensure_ascii=False)
+                yield (
+                    f"<details><summary>{title}, {escape(media_type)}</summary>"
+                    f"<pre>{escape(text)}</pre></details>"
+                )
 
 
 def _fields(document: Document, operation: Document) -> list[tuple[str, Document]]:

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import StreamingResponse
 
-from shared.web.sse import ServerSentEvent, event_stream
+from shared.web.sse import EventStream, ServerSentEvent, event_stream
 
 StepState = Literal["pending", "running", "ok", "failed", "retrying"]
 JobState = Literal["pending", "running", "ok", "failed", "stalled"]
@@ -95,9 +94,7 @@ class JobBatch:
 Load = Callable[[int], Awaitable[JobBatch]]
 
 
-def job_stream(
-    load: Load, last_event_id: int = 0, *, poll_seconds: float = POLL_SECONDS
-) -> StreamingResponse:
+def job_stream(load: Load, last_event_id: int = 0, *, poll_seconds: float = POLL_SECONDS) -> EventStream:
     """Server-sent events `step` and `job`, from the row after `last_event_id` until the job has finished.
 
     `load(after)` returns the events of rows above `after`, each call in a transaction of its own: a stream holds

@@ -5,10 +5,11 @@ from shared.web.app import build_app
 from shared.web.idempotency import Idempotency, IdempotencyDep, SteppedIdempotency, SteppedIdempotencyDep
 from shared.web.pagination import Page, PageDep, PageRequest
 from shared.web.session import DatabaseDep, ResourcesDep, SessionDep
-from shared.web.sse import LastEventIdDep, ServerSentEvent, event_stream
+from shared.web.sse import EventStream, LastEventIdDep, ServerSentEvent, event_stream
 
 __all__ = [
     "DatabaseDep",
+    "EventStream",
     "Idempotency",
     "IdempotencyDep",
     "IdentityDep",

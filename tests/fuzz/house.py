@@ -25,10 +25,11 @@ from services.auth.access_tokens import AccessTokens
 from services.auth.models import Session
 from shared.clock import SystemClock
 from shared.ids import new_id
+from tests.examples.house import house
+from tests.examples.money import publish_price
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.gateway.edge import ISSUER, eventually
-from tests.isolation.stage import stage
 from tests.isolation.world import TABLE, Customer, World, world
 
 
@@ -45,8 +46,10 @@ class House:
 async def gateway_house(
     service_database: ServiceDatabases, trust: Trust, directory: Path
 ) -> AsyncIterator[House]:
-    """The gateway before all five services."""
-    async with stage(service_database, trust, directory, documented=True, public_url=ISSUER) as whole:
+    """The gateway before all five services, with the sandbox's Stripe beyond them."""
+    async with house(service_database, trust, directory, public_url=ISSUER) as made:
+        await publish_price(made)
+        whole = made.stage
         customers = (whole.world.a, whole.world.b)
         bearers = {one.name: await _access_token(whole.world, one, directory) for one in customers}
         await whole.learn()

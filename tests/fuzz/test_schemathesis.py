@@ -92,6 +92,8 @@ def _configuration(house: House, document: str) -> str:
         'hooks = "tests.fuzz.hooks"',
         "continue-on-failure = true",
         "max-failures = 1000",
+        "[phases.examples]",
+        "enabled = false  # tests/examples tries them, with things that exist",
         "[checks.positive_data_acceptance]",
         f"expected-statuses = {json.dumps(ACCEPTABLE)}",
         "[checks.negative_data_rejection]",

@@ -133,6 +133,7 @@ async def test_the_page_for_people_loads_nothing_from_anywhere(
     ]
     assert "default-src 'none'" in page.policy
     assert "/v1/workspaces/{workspace_id}/audit" in page.html
+    assert "<summary>Answer 200, application/json</summary>" in page.html
 
 
 async def test_a_service_that_is_away_leaves_the_check_open_and_a_contradiction_fails_it() -> None:

@@ -17,6 +17,8 @@ class Answer:
     media_type: str
     body: bytes
     headers: dict[str, str]
+    cookies: tuple[str, ...] = ()
+    """`Set-Cookie` lines."""
 
     @property
     def known(self) -> tuple[int, str, bytes]:
@@ -24,10 +26,12 @@ class Answer:
 
 
 async def call(app: Any, method: str, path: str, *, headers: Mapping[str, str], body: Any = None) -> Answer:
-    payload = b"" if body is None else json.dumps(body).encode()
+    """A body of bytes is sent as it is, with the caller's own Content-Type; anything else as JSON."""
+    payload = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     if body is not None:
-        lines += [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+        lines.append((b"content-length", str(len(payload)).encode()))
+        lines += [] if isinstance(body, bytes) else [(b"content-type", b"application/json")]
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -73,4 +77,5 @@ async def call(app: Any, method: str, path: str, *, headers: Mapping[str, str], 
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     said = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-    return Answer(start["status"], said.get("content-type", ""), b"".join(pieces), said)
+    cookies = tuple(value.decode() for name, value in start["headers"] if name.lower() == b"set-cookie")
+    return Answer(start["status"], said.get("content-type", ""), b"".join(pieces), said, cookies)

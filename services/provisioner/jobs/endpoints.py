@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
 
 from services.provisioner.jobs import service
 from services.provisioner.wiring import Wired
 from shared.ids import JobId, ServerId, WorkspaceId
 from shared.jobs import JobBatch, JobView, job_stream
-from shared.web import DatabaseDep, IdentityDep, LastEventIdDep, Page, PageDep, SessionDep, requires
+from shared.web import (
+    DatabaseDep,
+    EventStream,
+    IdentityDep,
+    LastEventIdDep,
+    Page,
+    PageDep,
+    SessionDep,
+    requires,
+)
 
 router = APIRouter(prefix="/v1/workspaces/{workspace_id}", tags=["Jobs"])
 
@@ -20,14 +28,14 @@ async def get(workspace_id: WorkspaceId, job_id: JobId, session: SessionDep, wir
     return await service.get(session, job_id, wired.clock.now())
 
 
-@router.get("/jobs/{job_id}/events", dependencies=[requires("jobs.read")])
+@router.get("/jobs/{job_id}/events", response_class=EventStream, dependencies=[requires("jobs.read")])
 async def events(
     workspace_id: WorkspaceId,
     job_id: JobId,
     identity: IdentityDep,
     database: DatabaseDep,
     last_event_id: LastEventIdDep,
-) -> StreamingResponse:
+) -> EventStream:
     """Server-sent events `step` and `job`, resumable by `Last-Event-ID`; ends when the job has."""
 
     async def load(after: int) -> JobBatch:
