@@ -15,6 +15,11 @@ class UnknownZone(Invalid):
     title = "There is no such zone"
 
 
+class NoRoom(Conflict):
+    code = "no_room"
+    title = "There is no room for this server now"
+
+
 class NameMismatch(Invalid):
     code = "confirm_name_mismatch"
     title = "The name typed is not the server's"

@@ -191,7 +191,9 @@ async def test_whoever_is_over_his_limit_is_told_when_to_come_back_on_every_rout
 ) -> None:
     sockets = Path(whole.gateway.settings.services_dir)
     # What the filter does about somebody who goes on and on is not what is asked here, and takes a second each time.
-    gateway = gateway_for(trust, sockets, rate_limit_signed_in=1, rate_limit_public=1, filter_action="observe")
+    gateway = gateway_for(
+        trust, sockets, rate_limit_signed_in=1, rate_limit_public=1, filter_action="observe"
+    )
     try:
         await gateway.tokens.refresh()
         await learn(gateway)

@@ -26,7 +26,8 @@ class PlanView(BaseModel):
 
 
 class OfferView(BaseModel):
-    """One plan in one zone, as the data centre said at `seen_at`. `out_of_stock`: the next zone of the region is taken.
+    """One plan in one zone, as the data centre said at `seen_at`. `out_of_stock`: the next zone of the region is taken,
+    and where that has none either, nothing is sold.
 
     `machine` is the size that would be taken now; `machine_price` what the data centre charges for it, which the plan's
     price includes. `stale`: it could not be read for a while, and may be different now.
@@ -59,7 +60,8 @@ class RegionView(BaseModel):
 
 class CapacityView(BaseModel):
     """How many more servers our own limits at the data centres allow, over all zones: each takes one machine and two
-    addresses. None: nobody has looked yet, or there is no limit. At 0 a new server waits until the limit is raised."""
+    addresses. None: nobody has looked yet, or there is no limit. At 0 nothing is sold, and a server that is paid for
+    waits until the limit is raised."""
 
     servers_left: int | None
     seen_at: datetime | None

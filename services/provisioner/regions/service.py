@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.errors import NoRoom
 from services.provisioner.models import CloudLimit, ZoneOffer
 from services.provisioner.plans import Catalogue, Plan
 from services.provisioner.regions.schemas import (
@@ -23,12 +24,11 @@ from services.provisioner.regions.schemas import (
 STALE_AFTER = timedelta(minutes=20)
 ADDRESSES_PER_SERVER = 2
 CURRENCY = "eur"
+LATER = "GET /v1/regions shows when there is room."
 
 
 async def offered(session: AsyncSession, catalogue: Catalogue, now: datetime) -> RegionsView:
-    seen: dict[str, dict[str, ZoneOffer]] = {}
-    for row in await session.scalars(select(ZoneOffer)):
-        seen.setdefault(row.zone, {})[row.commercial_type] = row
+    seen = await _seen(session)
     limits = list(await session.scalars(select(CloudLimit)))
     return RegionsView(
         items=[
@@ -43,6 +43,38 @@ async def offered(session: AsyncSession, catalogue: Catalogue, now: datetime) ->
         plans=[_plan(plan) for plan in catalogue.plans],
         capacity=_capacity(limits, now),
     )
+
+
+async def check_room(
+    session: AsyncSession, catalogue: Catalogue, plan: Plan, zone: str, now: datetime
+) -> None:
+    """Nothing is sold that is known to be nowhere. Raises NoRoom when neither the zone nor one that may stand in for it
+    has a size of the plan, or when our limits leave no server. Only what was seen lately is believed."""
+    capacity = _capacity(list(await session.scalars(select(CloudLimit))), now)
+    if capacity.servers_left == 0 and not capacity.stale:
+        raise NoRoom("No more servers can be made anywhere for now.", next_action=LATER)
+    seen = await _seen(session)
+    full = [one for one in catalogue.zones() if _is_full(_offer(plan, seen.get(one, {}), now))]
+    places = catalogue.places(zone)
+    if set(places) <= set(full):
+        others = [one for one in catalogue.zones() if one not in full]
+        raise NoRoom(
+            f"There is no room for the plan {plan.id} in {' or '.join(places)}.",
+            field="body.zone",
+            next_action=f"Take {' or '.join(others)}. {LATER}" if others else LATER,
+        )
+
+
+def _is_full(offer: OfferView) -> bool:
+    return offer.availability == "out_of_stock" and not offer.stale
+
+
+async def _seen(session: AsyncSession) -> dict[str, dict[str, ZoneOffer]]:
+    """zone → size → what the worker has seen"""
+    seen: dict[str, dict[str, ZoneOffer]] = {}
+    for row in await session.scalars(select(ZoneOffer)):
+        seen.setdefault(row.zone, {})[row.commercial_type] = row
+    return seen
 
 
 def _zone(zone: str, plans: Sequence[Plan], seen: Mapping[str, ZoneOffer], now: datetime) -> ZoneView:

@@ -21,8 +21,11 @@ async def create(
     idempotency: SteppedIdempotencyDep,
     wired: Wired,
 ) -> Response:
-    """Begins a subscription and opens its payment page. The server comes once the invoice is paid."""
-    buying = service.Buying(identity, workspace_id, request, wired.catalogue, wired.checkout)
+    """Begins a subscription and opens its payment page. The server comes once the invoice is paid.
+
+    Where there is known to be no room (`GET /v1/regions`), nothing is sold: 409 `no_room` says where there is.
+    """
+    buying = service.Buying(identity, workspace_id, request, wired.catalogue, wired.checkout, wired.clock)
     return await idempotency.run(status_code=201, intend=buying.intend, ask=buying.ask, settle=buying.bind)
 
 

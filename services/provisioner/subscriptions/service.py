@@ -17,11 +17,13 @@ from services.provisioner.errors import PaymentUnavailable, WorkspaceEnding
 from services.provisioner.models import Subscription
 from services.provisioner.plans import Catalogue
 from services.provisioner.ports import CheckoutPort, CheckoutSession, PaymentError
+from services.provisioner.regions import service as regions
 from services.provisioner.subscriptions import repository
 from services.provisioner.subscriptions.schemas import CreateSubscription, SubscriptionView
 from services.provisioner.subscriptions.views import Around, view
 from shared import audit
 from shared.bus import outbox
+from shared.clock import Clock
 from shared.contracts.provisioner_events import PaymentFailed, SubscriptionEnded
 from shared.db.database import Database
 from shared.errors import NotFound
@@ -51,14 +53,16 @@ class Buying:
     request: CreateSubscription
     catalogue: Catalogue
     checkout: CheckoutPort
+    clock: Clock
 
     async def intend(self, session: AsyncSession) -> dict[str, Any]:
-        """Writes down what is to be bought, at which price. Raises UnknownPlan, UnknownZone, WorkspaceEnding, and
-        PaymentUnavailable while the payment provider does not have the plan's price."""
+        """Writes down what is to be bought, at which price. Raises UnknownPlan, UnknownZone, WorkspaceEnding, NoRoom,
+        and PaymentUnavailable while the payment provider does not have the plan's price."""
         plan = self.catalogue.plan(self.request.plan)
         zone = self.catalogue.check_zone(self.request.zone)
         if await repository.is_ending(session, self.workspace_id):
             raise WorkspaceEnding("Nothing new can be bought.")
+        await regions.check_room(session, self.catalogue, plan, zone, self.clock.now())
         price = await repository.price(session, plan.id)
         if price is None or (price.amount_cents, price.currency) != (plan.amount_cents, plan.currency):
             raise PaymentUnavailable("The price of this plan is being published.", retry_after=30)
