@@ -2,8 +2,8 @@
 
 No customer's mail can use them, and nothing of ours connects to one because a customer says so.
 
-These are the defaults of the settings `special_use_names` and `refused_networks`; an environment that has a
-closed network of its own takes its own prefix out with `without`.
+These are the defaults of the settings `special_use_names`, `refused_networks` and `webhook_refused_networks`; an
+environment that has a closed network of its own takes its own prefix out with `without`.
 """
 
 from __future__ import annotations

@@ -143,6 +143,7 @@ class Services:
                 access_key=self._key("access").read_text(),
                 sc_api_key_pepper=self._kept("api-key-pepper"),
                 sc_second_factor_key=self._kept("second-factor-key"),
+                sc_webhook_key=self._kept("webhook-key"),
                 sc_resend_webhook_secret=self.endpoints["resend_webhook_secret"],
             ),
             self._worker(
@@ -153,6 +154,7 @@ class Services:
                 },
                 mail_key=mail_key.read_text(),
                 sc_resend_api_key=self.endpoints["resend_api_key"],
+                sc_webhook_key=self._kept("webhook-key"),
             ),
         ]
 

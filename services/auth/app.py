@@ -26,9 +26,9 @@ from services.auth.passwords import PasswordHasher
 from services.auth.preferences.endpoints import router as preferences
 from services.auth.providers.github_scanning import ScannerKeys
 from services.auth.providers.resend_webhook import ResendWebhook
+from services.auth.sealing import Sealing
 from services.auth.second_factor.endpoints import router as second_factor
 from services.auth.second_factor.enrolment import Enrolment
-from services.auth.second_factor.sealing import Sealing
 from services.auth.second_factor.service import SecondFactors
 from services.auth.secret_scanning.endpoints import router as secret_scanning
 from services.auth.secret_scanning.service import SecretScanning
@@ -37,11 +37,14 @@ from services.auth.sessions.endpoints import router as sessions
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
 from services.auth.threats.endpoints import router as threats
+from services.auth.webhooks.endpoints import router as webhooks
+from services.auth.webhooks.service import Webhooks
 from services.auth.wiring import ApiResources
 from services.auth.workspaces.endpoints import router as workspaces
 from shared.clock import Clock, SystemClock
 from shared.db.database import Database
 from shared.passwords import BreachedPasswords, PasswordPolicy
+from shared.special_use import SPECIAL_USE_NAMES
 from shared.web.app import build_app
 
 ROUTERS = (
@@ -61,6 +64,7 @@ ROUTERS = (
     authority,
     preferences,
     deliverability,
+    webhooks,
 )
 
 
@@ -97,7 +101,7 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
     factors = SecondFactors(
         database,
         hasher,
-        Sealing(settings.second_factor_key, settings.second_factor_previous_key),
+        Sealing("second_factor", settings.second_factor_key, settings.second_factor_previous_key),
         clock,
         settings.api_key_pepper,
     )
@@ -122,4 +126,10 @@ def build_resources(settings: ApiSettings, clock: Clock, database: Database) -> 
             database, clock, keys, ScannerKeys(settings.secret_scanning_keys_file)
         ),
         mail_webhook=ResendWebhook(settings.resend_webhook_secret),
+        webhooks=Webhooks(
+            clock,
+            Sealing("webhook", settings.webhook_key, settings.webhook_previous_key),
+            settings.webhook_ports,
+            tuple(name for name in SPECIAL_USE_NAMES if name != "test" or not settings.allow_test_domain),
+        ),
     )

@@ -6,6 +6,7 @@ from services.auth.audit_log.consumers import on_audit_recorded
 from services.auth.deletion.consumers import on_cloud_emptied, on_shredded, on_zones_emptied
 from services.auth.notifications.consumers import BINDINGS as NOTIFICATIONS
 from services.auth.threats.consumers import on_threat_observed
+from services.auth.webhooks.consumers import BINDINGS as WEBHOOKS
 from shared.bus.binding import Binding
 from shared.contracts import dns_events, provisioner_events
 from shared.contracts.auth_events import AuthAuditRecorded
@@ -26,4 +27,5 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("auth.deletion", WorkspaceShredded, on_shredded),
     *NOTIFICATIONS,
     Binding("auth.threats", ThreatObserved, on_threat_observed),
+    *WEBHOOKS,
 )

@@ -186,3 +186,18 @@ class MailCannotBeSwitchedOff(Invalid):
 class ComplaintStands(Conflict):
     code = "complaint_stands"
     title = "Only the person can lift this"
+
+
+class WebhookUrlRefused(Invalid):
+    code = "webhook_url_refused"
+    title = "Nothing can be sent to this URL"
+
+
+class WebhookDisabled(Conflict):
+    code = "webhook_disabled"
+    title = "The webhook is disabled"
+
+
+class DeliveryPending(Conflict):
+    code = "delivery_pending"
+    title = "This delivery is being tried already"

@@ -12,6 +12,7 @@ KEEP: Final[dict[str, tuple[str, timedelta]]] = {
     "email_change": ("created_at", timedelta(days=30)),
     "session": ("expires_at", timedelta(days=30)),
     "security_event": ("at", timedelta(days=365)),
+    "webhook_delivery": ("created_at", timedelta(days=30)),
     "threat": ("last_at", timedelta(days=90)),
 }
 """Refresh tokens go with their session."""

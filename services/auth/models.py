@@ -342,6 +342,67 @@ class MailSuppression(Base):
     lifted_at: Mapped[datetime | None]
 
 
+class Webhook(Base):
+    """Where a workspace wants its events sent. The secrets that sign them are sealed; the previous one signs along
+    until `previous_secret_until`. Until `leased_until` the row belongs to the worker that sends to it."""
+
+    __tablename__ = "webhook"
+    __table_args__ = (
+        CheckConstraint("disabled_reason in ('by_hand','gone','exhausted')", name="disabled_reason"),
+        CheckConstraint("enabled = (disabled_reason is null)", name="enabled"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(server_default="1")
+    secret_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    previous_secret_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    previous_secret_until: Mapped[datetime | None]
+    created_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    last_success_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+
+
+class WebhookDelivery(Base):
+    """One event for one webhook. `attempts` only grows, and each claim has its own; the schedule counts from
+    `attempts_before`, which a replay sets, and `queued_at` is when that count began."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        CheckConstraint("state in ('pending','delivered','failed')", name="state"),
+        UniqueConstraint("webhook_id", "event_id"),
+        Index("ix_webhook_delivery_page", "webhook_id", "id"),
+        Index(
+            "ix_webhook_delivery_due",
+            "next_attempt_at",
+            "webhook_id",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("ix_webhook_delivery_created_at", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(Text)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
+    event_id: Mapped[str] = mapped_column(Text)
+    event: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(Text, server_default="pending")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    attempts_before: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+    last_attempt_at: Mapped[datetime | None]
+    next_attempt_at: Mapped[datetime | None]
+    response_status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
 class AuditLog(Base):
     """Audit rows of every service, as their events told them."""
 

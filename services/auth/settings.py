@@ -1,15 +1,40 @@
-"""What auth's two processes are told. Only the API can sign sessions; only the worker can send mail."""
+"""What auth's two processes are told. Only the API can sign sessions; only the worker can send mail and webhooks."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import SecretStr
+from pydantic import SecretStr, model_validator
 
+from shared.http.public import PORTS
 from shared.settings import ServiceSettings
+from shared.special_use import REFUSED_NETWORKS, parse_networks
 
 
-class ApiSettings(ServiceSettings):
+class _WebhookSettings(ServiceSettings):
+    webhook_key: SecretStr
+    """At least 32 characters; the secrets of customers' webhooks are sealed under it. API and worker have the same."""
+
+    webhook_previous_key: SecretStr | None = None
+    """The one before, for an hour after it was replaced: until the worker has sealed every secret anew."""
+
+    webhook_ports: tuple[int, ...] = PORTS
+    """Where webhooks may be sent to, as a JSON list."""
+
+    webhook_refused_networks: tuple[str, ...] = REFUSED_NETWORKS
+    """Where webhooks are never sent to, as a JSON list. An environment with a closed network takes its own out."""
+
+    @model_validator(mode="after")
+    def _closed_networks_are_not_production(self) -> Self:
+        parse_networks(self.webhook_refused_networks)
+        changed = (self.webhook_ports, self.webhook_refused_networks) != (PORTS, REFUSED_NETWORKS)
+        if changed and self.environment == "production":
+            raise ValueError("in production webhooks go to the internet only, at the usual ports")
+        return self
+
+
+class ApiSettings(_WebhookSettings):
     access_key_file: Path
     """ES256 private key (PEM) that signs access tokens. May be replaced while the process runs."""
 
@@ -44,7 +69,7 @@ class ApiSettings(ServiceSettings):
     argon2_queue: int = 50
 
 
-class WorkerSettings(ServiceSettings):
+class WorkerSettings(_WebhookSettings):
     mail_key_file: Path
     """ES256 private key (PEM) that signs the links in mails, at the moment of sending."""
 
@@ -54,3 +79,7 @@ class WorkerSettings(ServiceSettings):
     """Sender of every notification, `Name <address>`."""
 
     mail_poll_seconds: float = 0.5
+
+    webhook_poll_seconds: float = 0.5
+    webhook_timeout: float = 15.0
+    """Seconds that one attempt has, from the name's resolution to the answer's status."""

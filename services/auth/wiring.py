@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -18,6 +19,7 @@ from services.auth.second_factor.enrolment import Enrolment
 from services.auth.secret_scanning.service import SecretScanning
 from services.auth.sessions.service import Sessions
 from services.auth.settings import ApiSettings
+from services.auth.webhooks.service import Webhooks
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.passwords import PasswordPolicy
@@ -39,6 +41,7 @@ class ApiResources:
     keys: KeyHasher
     secret_scanning: SecretScanning
     mail_webhook: MailWebhook
+    webhooks: Webhooks
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,11 @@ class WorkerResources:
     mailer: Mailer
     links: MailLinkSigner
     public_url: str
+    closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     async def aclose(self) -> None:
-        await self.mailer.aclose()
+        for close in (*self.closing, self.mailer.aclose):
+            await close()
 
 
 def _api_resources(request: Request) -> ApiResources:

@@ -2,7 +2,7 @@
 
 The name is resolved once, every address of it is looked at, and the connection goes to an address that was looked at:
 what the name means a moment later does not count. Certificate, SNI and `Host` are those of the name. Redirects are not
-followed and the answer's body is not read.
+followed and the answer's body is not read. docs/adr/0015 says why.
 """
 
 from __future__ import annotations

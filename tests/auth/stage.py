@@ -31,12 +31,13 @@ from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
 
 WEBHOOK_SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WEBHOOK_KEY = "webhook" * 8
 PASSWORD = "a long sentence nobody says"
 OWNER_PERMISSIONS = (
     "workspace.read", "workspace.write", "workspace.transfer", "workspace.leave", "workspace.delete",
     "members.read", "members.write", "api_keys.read", "api_keys.write", "audit.read", "servers.read",
     "servers.write", "domains.read", "credentials.export", "notifications.read",
-    "notifications.write",
+    "notifications.write", "webhooks.read", "webhooks.write",
 )  # fmt: skip
 
 
@@ -182,6 +183,7 @@ async def staged(
         mail_public_key_file=directory / "mail.pem",
         api_key_pepper="pepper" * 8,
         second_factor_key="factor" * 8,
+        webhook_key=WEBHOOK_KEY,
         resend_webhook_secret=WEBHOOK_SECRET,
         allow_test_domain=True,
         public_url="https://sendchief.test",

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from services.auth.notifications import repository as notifications
-from services.auth.providers.resend_webhook import ResendWebhook, sign
+from services.auth.providers.resend_webhook import ResendWebhook
+from services.auth.standard_webhooks import sign
 from shared.contracts.provisioner_events import SubscriptionActivated
 from shared.ids import new_id
 from tests.auth.stage import PASSWORD, WEBHOOK_SECRET, Stage, seconds

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from services.auth.forgetting import KEEP
 from shared.bus.housekeeping import sweep
+from shared.contracts.provisioner_events import ServerRecovered
 from tests.auth.stage import PASSWORD, Person, Stage
 from tests.auth.test_threats import threat
 
@@ -23,8 +24,22 @@ async def count(auth: Stage, table: str) -> int:
     return total
 
 
+async def leave_a_delivery(auth: Stage, person: Person) -> None:
+    workspace_id = await auth.workspace(person)
+    made = await auth.client.post(
+        f"/v1/workspaces/{workspace_id}/webhooks",
+        json={"url": "https://hooks.customer.com/", "events": ["server.recovered"]},
+        headers=auth.as_user(person.id, workspace_id),
+    )
+    assert made.status_code == 201
+    await auth.bus.deliver(
+        ServerRecovered(workspace_id=workspace_id, server_id="srv_1", hostname="s1.mx.sendchief.test")
+    )
+
+
 async def leave_traces(auth: Stage, person: Person) -> httpx.Response:
-    """A row in each of the tables: two sign-ins, the last from a device that is new, wishes, a failure, a threat."""
+    """A row in each of the tables: two sign-ins, the last from a device that is new, wishes, a failure, a threat, a
+    delivery."""
     headers = auth.as_user(person.id, session_id=person.session_id)
     await auth.client.post("/v1/auth/password-reset", json={"email": person.email})
     body = {"email": f"new{person.email}", "password": PASSWORD}
@@ -32,6 +47,7 @@ async def leave_traces(auth: Stage, person: Person) -> httpx.Response:
     wrong = {"email": person.email, "password": "wrong wrong wrong"}
     await auth.client.post("/v1/auth/sessions", json=wrong)
     await auth.bus.deliver(threat(None))
+    await leave_a_delivery(auth, person)
     auth.client.cookies.clear()
     return await auth.client.post("/v1/auth/sessions", json={"email": person.email, "password": PASSWORD})
 

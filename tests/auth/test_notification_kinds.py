@@ -188,6 +188,18 @@ async def test_a_revealed_password_is_told_to_owners_who_may_switch_that_off(aut
     assert "List-Unsubscribe" in auth.mail.mails[0].headers
 
 
+@pytest.mark.parametrize("reason", ["gone", "exhausted"])
+async def test_a_webhook_that_was_disabled_is_told_to_those_in_charge(auth: Stage, reason: str) -> None:
+    owner, admin, _, workspace_id = await people(auth)
+    told = {"host": "hooks.customer.com"}
+    await auth.bus.deliver(
+        audited(workspace_id, "auth.webhook.disabled", "auth", told, actor_kind="system", reason=reason)
+    )
+    await auth.send_mail()
+    assert sorted(mail.to for mail in auth.mail.mails) == sorted([owner.email, admin.email])
+    assert ("410" in auth.mail.mails[0].text) == (reason == "gone")
+
+
 def ready(workspace_id: str, hostname: str = "s1.mx.sendchief.test") -> EventData:
     return provisioner.ServerDegraded(
         workspace_id=workspace_id, server_id=SERVER, hostname=hostname, step="self_test", title="Test"

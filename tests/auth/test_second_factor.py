@@ -16,8 +16,8 @@ from sqlalchemy import text
 from services.auth.admin import second_factor_off
 from services.auth.client import Client
 from services.auth.errors import CodeRefused
+from services.auth.sealing import Sealing
 from services.auth.second_factor import totp
-from services.auth.second_factor.sealing import Sealing
 from services.auth.second_factor.service import SecondFactors
 from shared.contracts.auth_events import SessionRevoked
 from shared.db.database import Database
@@ -511,11 +511,11 @@ async def test_an_operator_turns_it_off_for_good_and_everybody_hears_of_it(app: 
 
 async def test_a_new_sealing_key_takes_over_with_the_next_sign_in(app: App) -> None:
     new, old = SecretStr("another secret " * 4), app.auth.settings.second_factor_key
-    both = factors_of(app.auth, Sealing(new, old))
+    both = factors_of(app.auth, Sealing("second_factor", new, old))
     proof = await both.prove(app.person.id, SecretStr(app.next_code()), Client())
     async with app.auth.app_database.transaction(account_id=app.person.id) as session:
         await both.redeem(session, app.person.id, proof)
-    alone = factors_of(app.auth, Sealing(new))
+    alone = factors_of(app.auth, Sealing("second_factor", new))
     assert (await alone.prove(app.person.id, SecretStr(app.next_code()), Client())).step is not None
 
 
@@ -526,7 +526,7 @@ def factors_of(auth: Stage, sealing: Sealing | None = None) -> SecondFactors:
     from services.auth.passwords import PasswordHasher
 
     settings = auth.settings
-    sealing = sealing or Sealing(settings.second_factor_key)
+    sealing = sealing or Sealing("second_factor", settings.second_factor_key)
     return SecondFactors(auth.app_database, PasswordHasher(), sealing, auth.clock, settings.api_key_pepper)
 
 

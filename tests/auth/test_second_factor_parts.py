@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
+from services.auth.sealing import NotOpened, Sealing
 from services.auth.second_factor import recovery_codes, totp
-from services.auth.second_factor.sealing import NotOpened, Sealing
 
 RFC_KEY = b"12345678901234567890"
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -94,7 +94,7 @@ OLD, NEW = SecretStr("old " * 10), SecretStr("new " * 10)
 
 
 def test_a_key_opens_for_its_own_account_only() -> None:
-    sealing = Sealing(NEW)
+    sealing = Sealing("second_factor", NEW)
     sealed = sealing.seal(RFC_KEY, "usr_a")
     assert RFC_KEY not in sealed
     assert sealing.open(sealed, "usr_a") == RFC_KEY
@@ -104,22 +104,22 @@ def test_a_key_opens_for_its_own_account_only() -> None:
 
 @pytest.mark.parametrize("position", range(1 + 4 + 12 + 20 + 16))
 def test_a_sealed_key_with_any_byte_changed_does_not_open(position: int) -> None:
-    sealed = bytearray(Sealing(NEW).seal(RFC_KEY, "usr_a"))
+    sealed = bytearray(Sealing("second_factor", NEW).seal(RFC_KEY, "usr_a"))
     sealed[position] ^= 1
     with pytest.raises(NotOpened):
-        Sealing(NEW).open(bytes(sealed), "usr_a")
+        Sealing("second_factor", NEW).open(bytes(sealed), "usr_a")
 
 
 def test_the_previous_key_still_opens_and_what_it_sealed_is_due_for_the_present_one() -> None:
-    sealed = Sealing(OLD).seal(RFC_KEY, "usr_a")
-    both = Sealing(NEW, OLD)
+    sealed = Sealing("second_factor", OLD).seal(RFC_KEY, "usr_a")
+    both = Sealing("second_factor", NEW, OLD)
     assert both.open(sealed, "usr_a") == RFC_KEY
     assert both.outdated(sealed)
     assert not both.outdated(both.seal(RFC_KEY, "usr_a"))
     with pytest.raises(NotOpened):
-        Sealing(NEW).open(sealed, "usr_a")
+        Sealing("second_factor", NEW).open(sealed, "usr_a")
 
 
 def test_a_short_sealing_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="fewer than 32"):
-        Sealing(SecretStr("short"))
+        Sealing("second_factor", SecretStr("short"))

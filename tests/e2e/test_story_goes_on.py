@@ -23,8 +23,14 @@ pytestmark = pytest.mark.stack
 
 # What a process may be told beyond its database, its broker account and its identity key.
 CREDENTIALS = {
-    "auth-api": {"access_key", "sc_api_key_pepper", "sc_second_factor_key", "sc_resend_webhook_secret"},
-    "auth-worker": {"mail_key", "sc_resend_api_key"},
+    "auth-api": {
+        "access_key",
+        "sc_api_key_pepper",
+        "sc_second_factor_key",
+        "sc_resend_webhook_secret",
+        "sc_webhook_key",
+    },
+    "auth-worker": {"mail_key", "sc_resend_api_key", "sc_webhook_key"},
     "provisioner-api": {"sc_stripe_checkout_key", "sc_stripe_webhook_secret"},
     "gateway": {"sc_threat_amqp_url"},
     "vault-worker": {"audit_key"},

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from services.auth.providers.resend_webhook import sign
+from services.auth.standard_webhooks import sign
 from shared.ids import new_id
 from tests.examples.house import House
 from tests.examples.request import Request

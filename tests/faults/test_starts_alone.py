@@ -46,6 +46,7 @@ def api(service: str, directory: Path) -> tuple[dict[str, str], dict[str, Any]]:
         "access_key": generate_private_pem(),
         "sc_api_key_pepper": secret(),
         "sc_second_factor_key": secret(),
+        "sc_webhook_key": secret(),
         "sc_resend_webhook_secret": "whsec_c2VjcmV0",
     }
     return {"SC_MAIL_PUBLIC_KEY_FILE": str(directory / "mail.pem")}, secrets
@@ -54,7 +55,12 @@ def api(service: str, directory: Path) -> tuple[dict[str, str], dict[str, Any]]:
 def worker(service: str, directory: Path) -> tuple[dict[str, str], dict[str, Any]]:
     if service == "auth":
         environment = {"SC_RESEND_URL": NOBODY, "SC_MAIL_FROM": "SendChief <hello@sendchief.test>"}
-        return environment, {"mail_key": generate_private_pem(), "sc_resend_api_key": "re_x"}
+        secrets = {
+            "mail_key": generate_private_pem(),
+            "sc_resend_api_key": "re_x",
+            "sc_webhook_key": secret(),
+        }
+        return environment, secrets
     if service == "vault":
         return {"SC_KEY_SERVICE_SOCKET": str(directory / "keys.sock")}, {}
     if service == "dns":

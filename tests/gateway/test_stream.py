@@ -44,6 +44,7 @@ class Pulse:
             amqp_url=rabbit.url("auth"),
             mail_key_file=directory / "unused",
             resend_api_key="re_x",
+            webhook_key="webhook" * 8,
             mail_from="x@people.test",
         )
         self._database = Database(database.worker_url)

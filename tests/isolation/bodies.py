@@ -54,6 +54,18 @@ async def _rotate(world: World, one: Customer, made: Made | None) -> Any:
     return {"expires_in_days": 30}
 
 
+async def _webhook(world: World, one: Customer, made: Made | None) -> Any:
+    return {"url": f"https://{secrets.token_hex(6)}.customer.com/in", "events": ["server.ready"]}
+
+
+async def _webhook_off(world: World, one: Customer, made: Made | None) -> Any:
+    return {"enabled": False}
+
+
+async def _overlap(world: World, one: Customer, made: Made | None) -> Any:
+    return {"overlap_hours": 1}
+
+
 async def _chosen_password(world: World, one: Customer, made: Made | None) -> Any:
     return {"password": f"{secrets.token_hex(8)} tractors", "reason": "asked by phone"}
 
@@ -211,6 +223,9 @@ BODIES: dict[str, Body] = {
     f"PUT {_W}/notification-preferences": _preferences,
     f"POST {_W}/api-keys": _api_key,
     f"POST {_W}/api-keys/{{key_id}}/rotate": _rotate,
+    f"POST {_W}/webhooks": _webhook,
+    f"PATCH {_W}/webhooks/{{webhook_id}}": _webhook_off,
+    f"POST {_W}/webhooks/{{webhook_id}}/rotate": _overlap,
     f"POST {_W}/mailboxes/{{mailbox_id}}/reveal": _reason,
     f"POST {_W}/mailboxes/{{mailbox_id}}/chosen-password": _chosen_password,
     f"POST {_W}/mailboxes/{{mailbox_id}}/password": _reason,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from passlib.hash import argon2
+from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -155,6 +156,44 @@ async def ended_workspace(world: World, one: Customer) -> Made:
     )
     await world.add("auth", row)
     return Made(row.workspace_id)
+
+
+async def webhook(world: World, one: Customer) -> Made:
+    """With a secret under the key that the stage's API has, and a delivery that has failed."""
+    sealing = importlib.import_module("services.auth.sealing").Sealing
+    models = _models("auth")
+    row = models.Webhook(
+        id=new_id("whk"),
+        workspace_id=one.workspace_id,
+        url=f"https://{secrets.token_hex(6)}.customer.com/in",
+        events=["server.ready"],
+        enabled=True,
+        secret_sealed=b"",
+        created_by=one.account_id,
+        created_at=NOW,
+    )
+    row.secret_sealed = sealing("webhook", SecretStr("webhook" * 8)).seal(b"k" * 32, row.id)
+    delivery = models.WebhookDelivery(
+        id=new_id("whd"),
+        workspace_id=one.workspace_id,
+        webhook_id=row.id,
+        event_id=new_id("evt"),
+        event="server.ready",
+        body=b"{}",
+        state="failed",
+        attempts=1,
+        created_at=NOW,
+        queued_at=NOW,
+        last_attempt_at=NOW,
+        error=f"no answer from {row.id}",
+    )
+    await world.add("auth", row)
+    await world.add("auth", delivery)
+    return Made(row.id, {"delivery_id": delivery.id})
+
+
+async def webhook_delivery(world: World, one: Customer) -> Made:
+    return Made((await webhook(world, one)).extra["delivery_id"])
 
 
 async def suppression(world: World, one: Customer) -> Made:
@@ -473,6 +512,8 @@ FACTORIES: dict[tuple[str, str], Factory] = {
     ("auth", "session_id"): session,
     ("auth", "ended_workspace_id"): ended_workspace,
     ("auth", "suppression_id"): suppression,
+    ("auth", "webhook_id"): webhook,
+    ("auth", "delivery_id"): webhook_delivery,
     ("vault", "mailbox_id"): secret_mailbox,
     ("vault", "export_id"): export,
     ("vault", "app_password_id"): app_password,
@@ -491,5 +532,5 @@ PREFIXES = {
     "workspace_id": "ws", "ended_workspace_id": "ws", "member_id": "mem", "invitation_id": "inv", "key_id": "key",
     "mailbox_id": "mbx", "export_id": "exp", "subscription_id": "sub", "server_id": "srv", "job_id": "job",
     "domain_id": "dom", "zone_id": "zon", "provider_token_id": "ptk", "plan_id": "pln", "token_id": "ptk",
-    "suppression_id": "spr", "app_password_id": "apw", "rotation_id": "rot",
+    "suppression_id": "spr", "app_password_id": "apw", "rotation_id": "rot", "webhook_id": "whk", "delivery_id": "whd",
 }  # fmt: skip

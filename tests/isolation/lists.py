@@ -45,6 +45,7 @@ LISTED: dict[str, Factory] = {
     f"GET {_W}/members": factories.member,
     f"GET {_W}/invitations": factories.invitation,
     f"GET {_W}/api-keys": factories.api_key,
+    f"GET {_W}/webhooks": factories.webhook,
     f"GET {_W}/audit": _audit_row,
     f"GET {_W}/threats": _threat,
     f"GET {_W}/provider-tokens": factories.provider_token,

@@ -36,6 +36,7 @@ def _fields(service: str, directory: Path) -> dict[str, Any]:
             "mail_public_key_file": mail,
             "api_key_pepper": "pepper" * 8,
             "second_factor_key": "factor" * 8,
+            "webhook_key": "webhook" * 8,
             "resend_webhook_secret": "whsec_c2VjcmV0",
             "allow_test_domain": True,
         }

@@ -1,5 +1,6 @@
-"""API7:2023 Server Side Request Forgery: nobody from outside tells us where to connect to.
+"""API7:2023 Server Side Request Forgery: nobody from outside tells us where to connect to, but for webhooks.
 
+Where those may lead: `tests/shared/http/test_public.py`, `tests/auth/test_webhook_delivery.py`.
 Names that we do look up are held to public ones: `tests/dns/test_special_use.py`.
 """
 
@@ -24,6 +25,7 @@ PLACES = re.compile(
 REVIEWED = {
     "target",  # of audit rows: compared with
     "allowed_networks",  # CIDR ranges that a key is compared with; nothing is connected to
+    "url",  # of webhooks, the one thing that is connected to: `shared/http/public.py`
 }
 """Properties with such a name that callers may send, each with what becomes of it."""
 
@@ -73,6 +75,21 @@ INWARD = (
     "example.test?x", "example.test#x", "a..test", "-a.test", "localhost", "com", "*.example.test", "exa mple.test",
     "example.test\r\nHost: x", "example.test\x00.x", "\u2488\u24ea.test",
 )  # fmt: skip
+
+
+async def test_a_webhook_leads_to_a_named_host_on_the_internet(stage: Front) -> None:
+    a = stage.world.a
+    token = await stage.owner(a)
+    for place in (
+        *(f"https://{name}/" for name in INWARD if "://" not in name),
+        *INWARD,
+        "http://customer.com/",
+    ):
+        if place == "https://example.test/path/":  # a path belongs to a URL; the stage has names under .test
+            continue
+        body = {"url": place, "events": ["server.ready"]}
+        answer = await stage.ask(token, "POST", f"/v1/workspaces/{a.workspace_id}/webhooks", body)
+        assert answer.status_code in (400, 422), (place, answer.status_code, answer.text)
 
 
 async def test_a_zone_is_a_name_and_nothing_else(stage: Front) -> None:

@@ -20,6 +20,7 @@ from services.auth.errors import NameMismatch
 from services.auth.invitations import repository as invitations
 from services.auth.models import Deletion, Workspace
 from services.auth.notifications import repository as mail
+from services.auth.webhooks import repository as webhooks
 from services.auth.workspaces import repository as workspaces
 from services.auth.workspaces.roles import require_owner
 from services.auth.workspaces.service import acting_role, require_user
@@ -143,8 +144,9 @@ def _tell(session: AsyncSession, kind: str, workspace: Workspace, account_id: st
 async def _take_rights(
     session: AsyncSession, workspace: Workspace, now: datetime, *, keep: str | None
 ) -> None:
-    """Ends memberships, invitations and keys; the gateways hear of each."""
+    """Ends memberships, invitations, keys and webhooks; the gateways hear of each membership and key."""
     await invitations.revoke_all(session, workspace.id, now)
+    await webhooks.remove_all(session, workspace.id)
     for key_id in await api_keys.revoke_all(session, workspace.id, now):
         await stream.api_key_revoked(session, workspace.id, key_id)
     for member in await workspaces.all_members(session, workspace.id):

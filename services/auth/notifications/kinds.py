@@ -40,7 +40,7 @@ from shared.contracts.provisioner_events import (
 )
 from shared.contracts.reputation_events import AddressCleared, AddressListed
 
-Topic = Literal["account", "security", "servers", "domains", "reputation", "billing", "secrets"]
+Topic = Literal["account", "security", "servers", "domains", "reputation", "billing", "secrets", "webhooks"]
 """`account` and `security` cannot be switched off: somebody asked for the mail, or has to know."""
 
 Person = Literal["owner", "admin", "actor", "subject"]
@@ -227,6 +227,10 @@ KINDS: Final[tuple[Kind, ...]] = (
         "credentials_revealed", "secrets", "A password was shown",
         service_mails.credentials_revealed, to=("owner",), on_audit=("vault.credential.revealed",),
         quiet=timedelta(hours=1),
+    ),
+    Kind(
+        "webhook_disabled", "webhooks", "A webhook was disabled because its receiver takes nothing",
+        mails.webhook_disabled, to=IN_CHARGE, on_audit=("auth.webhook.disabled",),
     ),
     Kind("workspace_ending", "account", "A workspace is being deleted", service_mails.workspace_ending),
     Kind("workspace_deleted", "account", "A workspace is deleted", service_mails.workspace_deleted),

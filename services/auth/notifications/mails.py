@@ -109,6 +109,24 @@ def api_key_leaked(about: About) -> Letter:
     )
 
 
+def webhook_disabled(about: About) -> Letter:
+    host = about.data["host"]
+    why = (
+        f"The server {host} answered 410: what we sent is not wanted there any more."
+        if about.data["reason"] == "gone"
+        else f"The server {host} took nothing for more than three days, however often we tried."
+    )
+    return Letter(
+        f"The webhook to {host} was disabled",
+        (
+            why,
+            f"The webhook of the workspace {about.workspace} is disabled, and events are not kept for it. When the "
+            "server is well, enable the webhook again; what was missed in the last thirty days can be sent again from "
+            "its list of deliveries.",
+        ),
+    )
+
+
 # -- the second factor -------------------------------------------------------------------------------------------
 
 _NOT_YOU = "If it was not you: change your password now, end all other sessions, and write to us."

@@ -1,15 +1,10 @@
-"""The signature of Resend's webhooks: Standard Webhooks, with Svix's header names.
+"""The signature of Resend's webhooks: Standard Webhooks (`standard_webhooks.py`), with Svix's header names.
 
-`svix-signature` is a list, separated by spaces, of `v1,<base64 of HMAC-SHA256("{id}.{timestamp}.{body}")>`; the key is
-what follows `whsec_` in the secret, in base64. Source: https://www.standardwebhooks.com and
-https://docs.svix.com/receiving/verifying-payloads/how-manual
+Source: https://docs.svix.com/receiving/verifying-payloads/how-manual
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import hmac
 import re
 from datetime import datetime
@@ -17,9 +12,9 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from services.auth.ports import SignatureRejected
+from services.auth.standard_webhooks import sign
 
 TOLERANCE_SECONDS = 300
-SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix is public
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
@@ -50,13 +45,3 @@ class ResendWebhook:
             raise SignatureRejected("no signature fits")
         if abs(now.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
             raise SignatureRejected("the timestamp is too far from now")
-
-
-def sign(body: bytes, *, event_id: str, timestamp: str, secret: SecretStr) -> str:
-    """The `v1,…` entry. Raises ValueError for a secret of another form."""
-    try:
-        key = base64.b64decode(secret.get_secret_value().removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("the webhook secret is not whsec_ and base64") from None
-    mac = hmac.new(key, f"{event_id}.{timestamp}.".encode() + body, hashlib.sha256)
-    return "v1," + base64.b64encode(mac.digest()).decode()

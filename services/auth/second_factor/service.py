@@ -17,8 +17,8 @@ from services.auth.client import Client
 from services.auth.errors import CodeDelayed, CodeRefused, SecondFactorRequired
 from services.auth.models import SecondFactor
 from services.auth.passwords import PasswordHasher
+from services.auth.sealing import Sealing
 from services.auth.second_factor import recovery_codes, repository, totp
-from services.auth.second_factor.sealing import Sealing
 from services.auth.security_events import service as security_events
 from services.auth.sessions import attempts, delay
 from services.auth.sessions.repository import forget_failures
