@@ -10,8 +10,8 @@ _NUMBER = struct.Struct(">Q").pack
 
 def encode(*fields: str | int) -> bytes:
     """Each field as a 32-bit big-endian length and its bytes; numbers as 8 bytes, big-endian."""
-    parts: list[bytes] = []
+    encoded = b""
     for field in fields:
         raw = field.encode() if isinstance(field, str) else _NUMBER(field)
-        parts += _LENGTH(len(raw)), raw
-    return b"".join(parts)
+        encoded += _LENGTH(len(raw)) + raw
+    return encoded

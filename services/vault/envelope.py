@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from services.vault import associated_data
-from services.vault.aead import KEY_BYTES, NONCE_BYTES, TAG_BYTES, NotAuthentic, open_sealed, seal
+from services.vault.aead import KEY_BYTES, NONCE_BYTES, TAG_BYTES, NotAuthentic, open_sealed, scheduled, seal
 from services.vault.secret_bytes import SecretBytes
 
 FORMAT_1 = 0x01
@@ -28,6 +31,14 @@ _HEADER = struct.Struct(">BI")
 _WRAPPED_BYTES = KEY_BYTES + TAG_BYTES
 _PAYLOAD_AT = _HEADER.size + NONCE_BYTES + _WRAPPED_BYTES
 _SHORTEST = _PAYLOAD_AT + NONCE_BYTES + TAG_BYTES
+_NONCE, _WRAPPED = (
+    slice(_HEADER.size, _HEADER.size + NONCE_BYTES),
+    slice(_HEADER.size + NONCE_BYTES, _PAYLOAD_AT),
+)
+_PAYLOAD_NONCE, _PAYLOAD = (
+    slice(_PAYLOAD_AT, _PAYLOAD_AT + NONCE_BYTES),
+    slice(_PAYLOAD_AT + NONCE_BYTES, None),
+)
 
 RandomBytes = Callable[[int], bytes]
 
@@ -43,12 +54,18 @@ class Binding(NamedTuple):
     version: int
 
     def secret_data(self) -> bytes:
-        return associated_data.encode(
-            DOMAIN, self.environment, self.scope, self.owner_kind, self.owner_id, self.field, self.version
-        )
+        """`DOMAIN` and all fields, in order, as one list."""
+        before = _encoded(DOMAIN, self.environment, self.scope, self.owner_kind)
+        return before + associated_data.encode(self.owner_id) + _encoded(self.field, self.version)
 
     def wrap_data(self, data_key_version: int) -> bytes:
         return _wrap_data(self.secret_data(), data_key_version)
+
+
+@lru_cache(maxsize=256)
+def _encoded(*fields: str | int) -> bytes:
+    """What many secrets have in common. A list is encoded as its parts are, one after the other."""
+    return associated_data.encode(*fields)
 
 
 def encrypt(
@@ -68,15 +85,19 @@ def encrypt(
     return _HEADER.pack(FORMAT_1, data_key_version) + wrap_nonce + wrapped + nonce + sealed
 
 
-def decrypt(ciphertext: bytes, *, data_key: SecretBytes, binding: Binding) -> SecretBytes:
-    """Opens format 1. Raises NotAuthentic for anything that was not sealed for exactly this binding."""
+def decrypt(ciphertext: bytes, *, data_key: SecretBytes | AESGCM, binding: Binding) -> SecretBytes:
+    """Opens format 1. Raises NotAuthentic for anything that was not sealed for exactly this binding.
+
+    Of a data key that opens many, give `aead.scheduled` of it.
+    """
     version = data_key_version(ciphertext)
-    wrapped = ciphertext[_HEADER.size + NONCE_BYTES : _PAYLOAD_AT]
+    key = scheduled(data_key.reveal()) if isinstance(data_key, SecretBytes) else data_key
     data = binding.secret_data()
-    secret_key = open_sealed(data_key.reveal(), wrap_nonce(ciphertext), wrapped, _wrap_data(data, version))
-    nonce = ciphertext[_PAYLOAD_AT : _PAYLOAD_AT + NONCE_BYTES]
-    sealed = ciphertext[_PAYLOAD_AT + NONCE_BYTES :]
-    return SecretBytes(open_sealed(secret_key, nonce, sealed, data))
+    try:
+        secret_key = key.decrypt(ciphertext[_NONCE], ciphertext[_WRAPPED], _wrap_data(data, version))
+        return SecretBytes(AESGCM(secret_key).decrypt(ciphertext[_PAYLOAD_NONCE], ciphertext[_PAYLOAD], data))
+    except InvalidTag:
+        raise NotAuthentic("authentication failed") from None
 
 
 def wrap_of(ciphertext: bytes) -> bytes:
@@ -111,7 +132,7 @@ def rewrap(
 
 
 def _wrap_data(secret_data: bytes, data_key_version: int) -> bytes:
-    return secret_data + associated_data.encode(data_key_version)
+    return secret_data + _encoded(data_key_version)
 
 
 def data_key_version(ciphertext: bytes) -> int:
@@ -126,7 +147,7 @@ def data_key_version(ciphertext: bytes) -> int:
 
 def wrap_nonce(ciphertext: bytes) -> bytes:
     """The nonce used under the data key; stored under a unique index, which is the alarm for a repeated one."""
-    return ciphertext[_HEADER.size : _HEADER.size + NONCE_BYTES]
+    return ciphertext[_NONCE]
 
 
 def check_value(data_key: SecretBytes) -> bytes:

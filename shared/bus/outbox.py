@@ -13,6 +13,8 @@ from shared.ids import new_id
 from shared.observability.trace import current_causation, current_traceparent
 
 _SYSTEM_CLOCK = SystemClock()
+COLUMNS = ("id", "type", "subject", "workspace_id", "aggregate_version", "headers", "body", "created_at")
+"""What a new row consists of."""
 
 
 async def emit(
@@ -29,6 +31,19 @@ async def emit(
     `subject` is the id of the aggregate, `aggregate_version` its version after this change: consumers ignore
     versions older than one that they have seen.
     """
+    row = row_of(
+        event, subject=subject, workspace_id=workspace_id, aggregate_version=aggregate_version, clock=clock
+    )
+    await session.execute(
+        outbox.insert().values(row).inline()  # the app role may add events but not read them back
+    )
+    return str(row["id"])
+
+
+def row_of(
+    event: EventData, *, subject: str, workspace_id: str | None, aggregate_version: int, clock: Clock
+) -> dict[str, Any]:
+    """The row of `outbox` that `emit` adds, for a statement that adds others with it."""
     if type(event).__dict__.get("type") is None:
         raise TypeError(f"{type(event).__name__} has no event type of its own")
     envelope = Envelope(
@@ -44,18 +59,13 @@ async def emit(
         data=event.model_dump(mode="json"),
     )
     headers: dict[str, Any] = {"traceparent": envelope.traceparent} if envelope.traceparent else {}
-    await session.execute(
-        outbox.insert()
-        .values(
-            id=envelope.id,
-            type=envelope.type,
-            subject=subject,
-            workspace_id=workspace_id,
-            aggregate_version=aggregate_version,
-            headers=headers,
-            body=envelope.model_dump_json(exclude_none=True).encode(),
-            created_at=envelope.time,
-        )
-        .inline()  # the app role may add events but not read them back
-    )
-    return envelope.id
+    return {
+        "id": envelope.id,
+        "type": envelope.type,
+        "subject": subject,
+        "workspace_id": workspace_id,
+        "aggregate_version": aggregate_version,
+        "headers": headers,
+        "body": envelope.model_dump_json(exclude_none=True).encode(),
+        "created_at": envelope.time,
+    }

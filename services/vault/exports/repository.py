@@ -175,7 +175,7 @@ async def page(
         _PAGE,
         {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field, "tool": tool},
     )
-    rows = [SealedRow._make(row) for row in found]
+    rows = [SealedRow._make(row) for row in found.all()]
     if not rows and await session.get(ExportPage, (export_id, number)) is None:
         return None
     return rows

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Protocol
 
 from services.vault.exports.catalogue import ExportFormat, formats, placeholder
@@ -20,6 +21,8 @@ from services.vault.exports.credential import TEXTS, Credential
 Cell = str | int
 # Spreadsheets of some locales read the full-width forms as the plain ones.
 _STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 _texts = attrgetter(*TEXTS)
 
 
@@ -38,13 +41,13 @@ class CsvWriter:
 
     def __init__(self, columns: list[list[str]]) -> None:
         self._headers = [header for header, _ in columns]
-        self._cells = [_cell(value) for _, value in columns]
+        self._cells = _Cells([value for _, value in columns])
 
     def begin(self) -> str:
         return _lines([self._headers])
 
     def rows(self, credentials: Iterable[Credential]) -> str:
-        return _lines([cell(one) for cell in self._cells] for one in map(_harmless, credentials))
+        return _lines(map(self._cells.of, map(_harmless, credentials)))
 
     def end(self) -> str:
         return ""
@@ -56,7 +59,8 @@ class JsonWriter:
     media_type = "application/json"
 
     def __init__(self, columns: list[list[str]]) -> None:
-        self._cells = [(header, _cell(value)) for header, value in columns]
+        self._headers = [header for header, _ in columns]
+        self._cells = _Cells([value for _, value in columns])
         self._separator = ""
 
     def begin(self) -> str:
@@ -66,7 +70,7 @@ class JsonWriter:
         text = io.StringIO()
         for credential in credentials:
             text.write(self._separator)
-            json.dump({header: cell(credential) for header, cell in self._cells}, text)
+            text.write(json.dumps(dict(zip(self._headers, self._cells.of(credential), strict=True))))
             self._separator = ",\n"
         return text.getvalue()
 
@@ -83,20 +87,33 @@ def writer_of(format: ExportFormat) -> Writer:
     return CsvWriter(format.columns) if format.kind == "csv" else JsonWriter(format.columns)
 
 
-def _cell(value: str) -> Callable[[Credential], Cell]:
-    name = placeholder(value)
-    return (lambda _: value) if name is None else attrgetter(name)
+class _Cells:
+    """The cells of a row: fields of the credential, and texts that are the same in every row."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        names = [placeholder(value) for value in values]
+        self._fixed = tuple(value for value, name in zip(values, names, strict=True) if name is None)
+        fixed_at = itertools.count(len(Credential._fields))
+        places = [next(fixed_at) if name is None else Credential._fields.index(name) for name in names]
+        self._take = itemgetter(
+            *places, 0
+        )  # one more, so that it gives a tuple also when there is one column
+
+    def of(self, credential: Credential) -> tuple[Cell, ...]:
+        cells: tuple[Cell, ...] = self._take(credential + self._fixed)
+        return cells[:-1]
 
 
 def _lines(rows: Iterable[Sequence[Cell]]) -> str:
-    text = io.StringIO()
+    text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
 
 
 def _harmless(credential: Credential) -> Credential:
     """With an apostrophe in front of each text that would be a formula."""
-    formulas = {
-        name: "'" + text for name, text in zip(TEXTS, _texts(credential), strict=True) if text[:1] in _STARTS
-    }
-    return credential._replace(**formulas) if formulas else credential
+    texts = _texts(credential)
+    if _STARTS.isdisjoint([text[:1] for text in texts]):
+        return credential
+    harmless = ("'" + text if text[:1] in _STARTS else text for text in texts)
+    return credential._replace(**dict(zip(TEXTS, harmless, strict=True)))

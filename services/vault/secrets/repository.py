@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.vault.models import DecryptCount, Secret
+from services.vault.models import Secret
+
+_COUNT = text("""
+    insert into decrypt_count (workspace_id, purpose, count, last_at) values (:workspace_id, :purpose, :number, :now)
+    on conflict (workspace_id, purpose) do update
+    set count = decrypt_count.count + excluded.count, last_at = excluded.last_at
+""")
 
 
 async def all_versions(session: AsyncSession, owner_kind: str, owner_id: str, field: str) -> Sequence[Secret]:
@@ -86,12 +91,6 @@ async def delete_of_workspace(session: AsyncSession, workspace_id: str) -> int:
 async def count_decrypts(
     session: AsyncSession, workspace_id: str, purpose: str, number: int, now: datetime
 ) -> None:
-    statement = insert(DecryptCount).values(
-        workspace_id=workspace_id, purpose=purpose, count=number, last_at=now
-    )
     await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[DecryptCount.workspace_id, DecryptCount.purpose],
-            set_={"count": DecryptCount.count + statement.excluded.count, "last_at": now},
-        )
+        _COUNT, {"workspace_id": workspace_id, "purpose": purpose, "number": number, "now": now}
     )

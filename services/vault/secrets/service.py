@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault import envelope, metrics
+from services.vault.aead import scheduled
 from services.vault.audited import AuditedAccess
 from services.vault.data_keys.service import DataKeys
 from services.vault.models import Secret
@@ -46,20 +48,23 @@ class Opener:
     """
 
     access: AuditedAccess
-    data_keys: dict[int, SecretBytes]
+    data_keys: dict[int, AESGCM] = field(repr=False)
     environment: str
     decrypted: Counter
 
-    def open(self, secret: Sealed) -> SecretBytes:
-        """The plaintext. Raises NotAuthentic when the row is not what was sealed."""
+    def open(self, secrets: Sequence[Sealed]) -> list[SecretBytes]:
+        """The plaintexts. Raises NotAuthentic when a row is not what was sealed."""
+        opened = [self._open(secret) for secret in secrets]
+        self.decrypted.inc(len(opened))
+        return opened
+
+    def _open(self, secret: Sealed) -> SecretBytes:
         self.access.check(secret.workspace_id, secret.owner_id)
-        plaintext = envelope.decrypt(
+        return envelope.decrypt(
             secret.ciphertext,
             data_key=self.data_keys[envelope.data_key_version(secret.ciphertext)],
             binding=binding_of(secret, self.environment),
         )
-        self.decrypted.inc()
-        return plaintext
 
 
 class SecretStore:
@@ -119,19 +124,22 @@ class SecretStore:
 
     async def opener(self, access: AuditedAccess, data_key_versions: Iterable[int], count: int) -> Opener:
         """Fetches the data keys and counts `count` decryptions, in the transaction of the audit row."""
-        keys = {
-            version: await self._data_keys.for_decryption(access.session, access.workspace_id, version)
-            for version in sorted(set(data_key_versions))
-        }
+        keys = {version: await self._scheduled(access, version) for version in sorted(set(data_key_versions))}
         await repository.count_decrypts(
             access.session, access.workspace_id, access.purpose, count, self._clock.now()
         )
         return Opener(access, keys, self._environment, metrics.DECRYPTED.labels(access.purpose))
 
+    async def _scheduled(self, access: AuditedAccess, version: int) -> AESGCM:
+        key = await self._data_keys.for_decryption(access.session, access.workspace_id, version)
+        made = scheduled(key.reveal())
+        key.wipe()
+        return made
+
     async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
         """One secret."""
         opener = await self.opener(access, [secret.data_key_version], 1)
-        return opener.open(secret)
+        return opener.open([secret])[0]
 
 
 def binding_of(secret: Sealed, environment: str) -> envelope.Binding:

@@ -498,6 +498,6 @@ async def test_an_opener_opens_only_what_its_audit_row_covers(vault: Vault) -> N
         other = await session.scalar(select(Secret).where(Secret.owner_id == ids[1]))
         assert other is not None
         with pytest.raises(PermissionError):
-            redeemed.first.opener.open(other)
+            redeemed.first.opener.open([other])
         with pytest.raises(PermissionError):
             AuditedAccess(session, workspace.id, "export", frozenset(ids), object())
