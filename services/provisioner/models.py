@@ -368,6 +368,9 @@ class Mailbox(Base):
     applied_generation: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     """Of which wish the host has said that it is fulfilled."""
     credential_version: Mapped[int] = mapped_column(server_default=ZERO)
+    webmail_version: Mapped[int] = mapped_column(server_default=ZERO)
+    webmail_ended: Mapped[list[str]] = mapped_column(server_default=EMPTY_LIST)
+    """Ids of webmail sign-ins that the host is to refuse, as the vault said in its event of `webmail_version`."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     active_at: Mapped[datetime | None]
 

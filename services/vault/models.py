@@ -96,6 +96,8 @@ class Mailbox(Base):
     """Grows with each change of what opens the mailbox; a password that is made by a change has its number."""
     password_due: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The version that a password of its own making is to have, as long as none is as new."""
+    webmail_version: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Grows each time that webmail sign-ins of the mailbox are ended before their time."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]
 
@@ -168,6 +170,34 @@ class AppPassword(Base):
     revoked_version: Mapped[int | None] = mapped_column(Integer)
     revoked_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class WebmailSignIn(Base):
+    """A webmail token that was given out: its `jti`, and who asked for it. The token itself is nowhere stored.
+
+    It is kept as long as the token or the session that comes of it could be alive. `ended_at` is when it was ended
+    before its time.
+    """
+
+    __tablename__ = "webmail_sign_in"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    mailbox_id: Mapped[str] = mapped_column(index=True)
+    opened_by: Mapped[str]
+    issued_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class WebmailOpener(Base):
+    """Whether somebody may still open webmail in a workspace, as auth said last. `sequence` is that of its stream."""
+
+    __tablename__ = "webmail_opener"
+
+    workspace_id: Mapped[str] = mapped_column(primary_key=True)
+    actor_id: Mapped[str] = mapped_column(primary_key=True)
+    may_open: Mapped[bool] = mapped_column(server_default=text("true"))
+    sequence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class CredentialRotation(Base):

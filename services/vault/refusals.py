@@ -24,6 +24,10 @@ _WORKSPACE = "/v1/workspaces/{workspace_id}"
 WATCHED: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", _WORKSPACE + "/mailboxes/{mailbox_id}/reveal"): ("vault.credential.revealed", "mailbox_id"),
     ("POST", _WORKSPACE + "/mailboxes/{mailbox_id}/webmail-sessions"): ("vault.webmail.opened", "mailbox_id"),
+    ("DELETE", _WORKSPACE + "/mailboxes/{mailbox_id}/webmail-sessions"): (
+        "vault.webmail.ended",
+        "mailbox_id",
+    ),
     ("POST", _WORKSPACE + "/exports"): ("vault.export.created", "workspace_id"),
     ("POST", _WORKSPACE + "/exports/{export_id}/download"): ("vault.export.redeemed", "export_id"),
     ("POST", _WORKSPACE + "/provider-tokens"): ("vault.provider_token.stored", "workspace_id"),

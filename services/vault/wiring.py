@@ -24,6 +24,7 @@ from services.vault.rotation.service import BATCH, Rotation
 from services.vault.secrets.service import SecretStore
 from services.vault.servers.service import Servers
 from services.vault.settings import ApiSettings, WorkerSettings
+from services.vault.webmail.ending import WebmailEnding
 from services.vault.webmail.service import Webmail
 from services.vault.workspaces.service import Workspaces
 from shared.clock import Clock, SystemClock
@@ -38,6 +39,7 @@ class Resources:
     mailboxes: Mailboxes
     servers: Servers
     webmail: Webmail
+    webmail_ending: WebmailEnding
     exports: Exports
     provider_tokens: ProviderTokens
     app_passwords: AppPasswords
@@ -70,6 +72,7 @@ def build_resources(
         mailboxes=Mailboxes(store, limits, clock),
         servers=Servers(store, clock, random_bytes),
         webmail=Webmail(store, clock, random_bytes),
+        webmail_ending=WebmailEnding(clock),
         exports=Exports(store, limits, clock, random_bytes),
         provider_tokens=ProviderTokens(store, clock),
         app_passwords=AppPasswords(store, limits, clock),

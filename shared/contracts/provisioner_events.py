@@ -220,6 +220,24 @@ class MailboxCredentialApplied(EventData):
     version: int
 
 
+class UsedPassword(BaseModel):
+    """`version` is that of the password's verifier; `at` the minute of its last sign-in, by the host's clock."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: int
+    at: AwareDatetime
+
+
+class MailboxPasswordsUsed(EventData):
+    """Subject: the mailbox. Passwords for tools that have signed in since the host was last asked."""
+
+    type: ClassVar[str] = "provisioner.mailbox.passwords_used.v1"
+    workspace_id: str
+    mailbox_id: str
+    used: list[UsedPassword]
+
+
 class WorkspaceEmptied(EventData):
     """Subject: the workspace. Answer to its deletion request: no server, address or volume is left."""
 

@@ -31,5 +31,22 @@ class MailboxCredentialsChanged(EventData):
     requested_by: str
 
 
+class MailboxWebmailEnded(EventData):
+    """Subject: the mailbox. Webmail sign-ins of these ids (their tokens' `jti`) ended before their time: its host is to
+    refuse the tokens, and the sessions that came of them.
+
+    `ended` are all that could still be alive, so the newest event stands for those before it; `version` grows with
+    each. The change is to be told as the job `job_id`, asked for by `requested_by`.
+    """
+
+    type: ClassVar[str] = "vault.mailbox.webmail_ended.v1"
+    workspace_id: str
+    mailbox_id: str
+    version: int
+    ended: list[str]
+    job_id: str
+    requested_by: str
+
+
 class VaultAuditRecorded(AuditRecorded):
     type: ClassVar[str] = "vault.audit.recorded.v1"

@@ -156,6 +156,11 @@ async def _reads(world: World, one: Customer) -> Fields:
     return {**values, "interval": timedelta(seconds=1), "most": 1}
 
 
+async def _opened_webmail(world: World, one: Customer) -> Fields:
+    await _row("vault", "webmail_sign_in", opened_by=one.account_id, ended_at=None)(world, one)
+    return {"actor_id": one.account_id}
+
+
 async def _sealed(world: World, one: Customer) -> Fields:
     await _row("vault", "secret", data_key_version=7)(world, one)
     return {"version": 7, "after": b"", "most": 10}
@@ -306,6 +311,7 @@ FOREIGN: dict[str, Foreign] = {
         _of(LISTED[f"GET {W}/credential-reads"], since=None, actor_id=None)
     ),
     "vault.read_limits.repository.free_at": Foreign(_reads, lambda found: isinstance(found, AssertionError)),
+    "vault.webmail.repository.opened_by": Foreign(_opened_webmail),
     "vault.rotation.repository.batch": Foreign(_sealed),
     "vault.rotation.repository.is_used": Foreign(_sealed),
     "vault.rotation.repository.old_versions": Foreign(_data_key("decrypt_only")),
@@ -351,5 +357,9 @@ OWN: dict[str, Own] = {
     "auth.notifications.linked.of_invitation": Own(_letter, _letter),
     "auth.workspaces.repository.of_account": Own(_as_from_the_start, _as_from_the_start),
     "provisioner.workspaces.emptied.announce_if_empty": Own(_leaving, _of(factories.server)),
+    "vault.webmail.repository.lock_opener": Own(
+        _row("vault", "webmail_opener", actor_id="usr_same"),
+        _row("vault", "webmail_opener", actor_id="usr_same"),
+    ),
     "vault.rotation.repository.destroy": Own(_data_key("decrypt_only"), _sealed),
 }

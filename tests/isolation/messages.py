@@ -112,7 +112,7 @@ async def _secret(made: World, b: Customer) -> Fields:
 async def _mailbox(made: World, b: Customer) -> Fields:
     return {
         "mailbox_id": (await factories.mailbox(made, b)).id, "version": 2, "job_id": new_id("job"),
-        "requested_by": b.account_id,
+        "requested_by": b.account_id, "ended": ["j" * 22],
     }  # fmt: skip
 
 
@@ -136,12 +136,33 @@ def _everything(service: str, *without: str) -> Builder:
     return builder
 
 
+async def _app_password(made: World, b: Customer) -> Fields:
+    mailbox = await factories.secret_mailbox(made, b)
+    row = people.models("vault").AppPassword(
+        id=new_id("apw"), workspace_id=b.workspace_id, mailbox_id=mailbox.id, version=7, name="phone",
+        created_by=b.account_id, created_at=datetime.now(UTC),
+    )  # fmt: skip
+    await made.add("vault", row)
+    return {"mailbox_id": mailbox.id, "used": [{"version": 7, "at": datetime.now(UTC)}]}
+
+
+async def _webmail(made: World, b: Customer) -> Fields:
+    mailbox = await factories.secret_mailbox(made, b)
+    row = people.models("vault").WebmailSignIn(
+        id=new_id("req"), workspace_id=b.workspace_id, mailbox_id=mailbox.id, opened_by=b.account_id,
+        issued_at=datetime.now(UTC),
+    )  # fmt: skip
+    await made.add("vault", row)
+    return {"account_id": b.account_id, "key_id": b.account_id, "role": None, "sequence": 9}
+
+
 MESSAGES: dict[tuple[str, str], Builder] = {
     ("provisioner", "reputation.address.checked.v1"): _cloud_address,
     ("provisioner", "dns.nameset.verified.v1"): _names,
     ("provisioner", "dns.zone.proven.v1"): _zone,
     ("provisioner", "dns.zone.removed.v1"): _proven_zone,
     ("provisioner", "vault.mailbox.credentials_changed.v1"): _mailbox,
+    ("provisioner", "vault.mailbox.webmail_ended.v1"): _mailbox,
     ("dns", "provisioner.server.dns_desired.v1"): _desired,
     ("reputation", "provisioner.address.reserved.v1"): _watched,
     ("reputation", "provisioner.address.released.v1"): _watched,
@@ -149,6 +170,9 @@ MESSAGES: dict[tuple[str, str], Builder] = {
     ("reputation", "provisioner.server.deleted.v1"): _watched,
     ("vault", "provisioner.mailbox.credential_applied.v1"): _secret,
     ("vault", "provisioner.mailbox.removed.v1"): _secret,
+    ("vault", "provisioner.mailbox.passwords_used.v1"): _app_password,
+    ("vault", "auth.membership.changed.v1"): _webmail,
+    ("vault", "auth.api_key.revoked.v1"): _webmail,
     ("vault", "provisioner.server.ready.v1"): _secret,
     ("vault", "provisioner.server.deleted.v1"): _secret,
     ("provisioner", "auth.workspace.deletion_requested.v1"): _customer,
@@ -213,12 +237,12 @@ async def check(made: World, binding: Binding) -> list[str]:
     for one in (a, b):
         await factories.admit(made, one)
     fields = await builder(made, b)
-    before = await made.holdings(b)
+    before = await made.holdings(b, with_uses=True)
     with contextlib.suppress(Permanent):  # parked: seen by an operator
         await _deliver(made, binding, fields, a.workspace_id)
-    if await made.holdings(b) != before:
+    if await made.holdings(b, with_uses=True) != before:
         return ["a message of another workspace changed what B has"]
     await _deliver(made, binding, fields, b.workspace_id)
-    if await made.holdings(b) == before:
+    if await made.holdings(b, with_uses=True) == before:
         return ["this message does nothing at all, so the row shows nothing"]
     return []

@@ -23,6 +23,7 @@ from services.provisioner.hosts.desired import (
     HostDesired,
     HostFacts,
     MailboxFacts,
+    PasswordUse,
     TlsFacts,
 )
 from services.provisioner.hosts.port import (
@@ -77,6 +78,7 @@ class MemoryHosts:
         self.installs_started: Counter[str] = Counter()
         self.certificate_state = "valid"
         self.forget_mailboxes = False
+        self.used: dict[str, tuple[PasswordUse, ...]] = {}
 
     def _machine(self, method: str, host: HostAddress) -> Machine:
         self.calls[method] += 1
@@ -178,6 +180,7 @@ class MemoryHosts:
                     address=one.address,
                     version=max((v.version for v in one.verifiers), default=0),
                     verified=True,
+                    used=self.used.get(one.mailbox_id, ()),
                 )
                 for one in desired.mailboxes
             ),

@@ -19,6 +19,7 @@ from tests.vault.conftest import Vault, Workspace
 W = "/v1/workspaces/{workspace_id}"
 REVEAL = f"POST {W}/mailboxes/{{mailbox_id}}/reveal"
 WEBMAIL = f"POST {W}/mailboxes/{{mailbox_id}}/webmail-sessions"
+END_WEBMAIL = f"DELETE {W}/mailboxes/{{mailbox_id}}/webmail-sessions"
 EXPORT = f"POST {W}/exports"
 DOWNLOAD = f"POST {W}/exports/{{export_id}}/download"
 PROVIDER_TOKEN = "GET /internal/provider-tokens/{token_id}"
@@ -183,8 +184,8 @@ CASES = [
     *ids_of(REVEAL, "mailbox_id"),
     *reasons_of(REVEAL),
     Case("deleted mailbox", REVEAL, deleted_mailbox, 404, "not_found"),
-    *ids_of(WEBMAIL, "mailbox_id"),
-    Case("deleted mailbox", WEBMAIL, deleted_mailbox, 404, "not_found"),
+    *(case for route in (WEBMAIL, END_WEBMAIL) for case in ids_of(route, "mailbox_id")),
+    *(Case("deleted mailbox", route, deleted_mailbox, 404, "not_found") for route in (WEBMAIL, END_WEBMAIL)),
     *reasons_of(EXPORT),
     Case("unknown format", EXPORT, body(format="xlsx"), 422, "invalid"),
     Case("NUL in the format", EXPORT, body(format="csv\0"), 422, "invalid"),
@@ -222,7 +223,7 @@ CASES = [
     Case("a moment without an offset", ROTATE, body(since="2026-01-01T00:00:00"), 422, "invalid"),
     *(
         Case("a stranger's workspace", route, strangers_workspace, 404, "not_found")
-        for route in (REVEAL, WEBMAIL, EXPORT, DOWNLOAD, SET, RENEW, APP_PASSWORD, REVOKE, ROTATE)
+        for route in (REVEAL, WEBMAIL, END_WEBMAIL, EXPORT, DOWNLOAD, SET, RENEW, APP_PASSWORD, REVOKE, ROTATE)
     ),
 ]  # fmt: skip
 

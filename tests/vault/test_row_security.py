@@ -18,6 +18,8 @@ SCOPED = {
     "app_password": "workspace_id",
     "credential_rotation": "workspace_id",
     "rotated_mailbox": "workspace_id",
+    "webmail_sign_in": "workspace_id",
+    "webmail_opener": "workspace_id",
     "export": "workspace_id",
     "export_page": "workspace_id",
     "decrypt_count": "workspace_id",
@@ -37,6 +39,7 @@ async def furnished(vault: Vault) -> Workspace:
     (await workspace.post(f"/mailboxes/{mailbox_id}/app-passwords", app, key="k3")).raise_for_status()
     seen = {"actor_id": workspace.owner, "reason": "because"}
     (await workspace.post("/credential-reads/rotate", seen, key="k4")).raise_for_status()
+    (await workspace.post(f"/mailboxes/{mailbox_id}/webmail-sessions")).raise_for_status()
     token = {"provider": "cloudflare", "token": "x" * 40, "label": "zone"}
     (await workspace.post("/provider-tokens", token, key="k1")).raise_for_status()
     (await workspace.post("/exports", {"format": "csv", "reason": "because"}, key="k2")).raise_for_status()

@@ -11,7 +11,15 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -38,6 +46,8 @@ MailAddress = Annotated[
 
 Selector = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,32}$")]
 PasswordSelector = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{3}$")]
+SignInId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+"""The `jti` of a webmail token."""
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PhcHash = Annotated[
     str,
@@ -88,12 +98,16 @@ class MailboxLimits(_Document):
 
 
 class MailboxDesired(_Document):
-    """One mailbox. Every verifier listed signs in, so that a rotation has no gap; none = nobody signs in."""
+    """One mailbox. Every verifier listed signs in, so that a rotation has no gap; none = nobody signs in.
+
+    Webmail sign-ins in `webmail_ended` are refused, their tokens and the sessions that came of them.
+    """
 
     mailbox_id: str
     address: MailAddress
     display_name: str = Field(default="", max_length=120)
     verifiers: tuple[MailboxVerifier, ...] = ()
+    webmail_ended: tuple[SignInId, ...] = ()
     limits: MailboxLimits = MailboxLimits()
 
 
@@ -218,6 +232,13 @@ class DkimFacts(_Answer):
     public_key_b64: str
 
 
+class PasswordUse(_Answer):
+    """When the password of this verifier last signed in, to the minute. Only passwords with a selector are noted."""
+
+    version: int
+    at: AwareDatetime
+
+
 class MailboxFacts(_Answer):
     """`version` = highest verifier that the sign-in service itself reports for the mailbox now; 0 = none."""
 
@@ -226,6 +247,7 @@ class MailboxFacts(_Answer):
     version: int
     verified: bool
     """All verifiers asked for, and no other, are in use."""
+    used: tuple[PasswordUse, ...] = ()
 
 
 class Listener(_Answer):

@@ -19,6 +19,7 @@ ENDED_BY = {
     "reboot": ("rebuild", "rescue"),
     "rescue": ("rebuild", "reboot"),
     "change_credentials": ("remove_mailbox",),
+    "end_webmail": ("remove_mailbox",),
 }
 
 

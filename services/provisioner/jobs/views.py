@@ -35,6 +35,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "rescue": ("boot",),
     "rebuild": ("retire_instance", *(name for name in _MADE_ANEW if name not in _KEPT), "apply_host"),
     "change_credentials": ("mailbox_password", "apply_mailbox"),
+    "end_webmail": ("apply_mailbox",),
 }
 LAST = {"provision": "ready", "cancel": "tombstone", "reboot": "ready"}
 STATE_OF: dict[str, StepState] = {

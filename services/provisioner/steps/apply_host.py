@@ -11,6 +11,7 @@ from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.desired import host_desired
+from services.provisioner.steps.password_uses import keep_facts
 from shared.contracts.provisioner_events import MailboxCredentialApplied, MailboxRemoved
 from shared.crashpoint import crashpoint
 
@@ -56,7 +57,7 @@ class ApplyHost(Step):
         """Writes down what the host said. Returns the mailboxes that it did not confirm."""
         unsure = []
         async with work.write() as write:
-            write.server.facts = facts.model_dump(mode="json")
+            await keep_facts(write, facts)
             for domain in work.known.domains:
                 if domain.state == "pending" and domain.generation <= facts.generation:
                     await self._keys(write, domain, facts)

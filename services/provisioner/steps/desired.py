@@ -59,6 +59,7 @@ def _mailbox(work: Work, row: Mailbox) -> MailboxDesired:
         mailbox_id=row.id,
         address=row.address,
         display_name=row.display_name,
+        webmail_ended=tuple(row.webmail_ended),
         verifiers=tuple(
             MailboxVerifier(
                 version=item["version"],

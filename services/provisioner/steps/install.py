@@ -7,6 +7,7 @@ from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.desired import host_desired
+from services.provisioner.steps.password_uses import keep_facts
 from shared.crashpoint import crashpoint
 from shared.ids import new_id
 
@@ -41,7 +42,7 @@ class Install(Step):
         if status.state == "ok":
             facts = await work.ports.host.facts(work.host_address())
             async with work.write() as write:
-                write.server.facts = facts.model_dump(mode="json")
+                await keep_facts(write, facts)
                 write.server.bundle_version = facts.bundle_version
             return Done(
                 f"Debian {facts.debian_version}, bundle {facts.bundle_version}",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, Select, and_, delete, func, select, update
+from sqlalchemy import Row, Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault.models import AppPassword, Secret
@@ -109,6 +109,26 @@ async def applied(session: AsyncSession, mailbox_id: str, version: int, now: dat
         .values(ended_at=now)
         .execution_options(synchronize_session=False)
     )
+
+
+async def used(
+    session: AsyncSession, workspace_id: str, mailbox_id: str, uses: Mapping[int, datetime], now: datetime
+) -> None:
+    """Its version → when it signed in. What is older than what is known changes nothing, nor does a host's fast clock
+    reach beyond `now`."""
+    for version, at in uses.items():
+        last = min(at, now)
+        await session.execute(
+            update(AppPassword)
+            .where(
+                AppPassword.workspace_id == workspace_id,
+                AppPassword.mailbox_id == mailbox_id,
+                AppPassword.version == version,
+                or_(AppPassword.last_used_at.is_(None), AppPassword.last_used_at < last),
+            )
+            .values(last_used_at=last)
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def delete_of_mailboxes(session: AsyncSession, mailbox_ids: Select[str]) -> None:

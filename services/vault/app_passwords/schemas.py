@@ -38,7 +38,8 @@ class AppPasswordCreated(BaseModel):
 
 class AppPasswordView(BaseModel):
     """`pending` until the host accepts it; `revoking` while the host may still. `tool` is the export format that it was
-    made for. `last_used_at` is the last sign-in with it that its host has told of."""
+    made for. `last_used_at` is the minute of the last sign-in with it that its host has told of; hosts are asked every
+    six hours, and when anything changes on them."""
 
     id: str
     mailbox_id: str

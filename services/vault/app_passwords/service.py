@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -76,6 +79,12 @@ class AppPasswords:
             raise NotFound
         rows = await repository.page(session, mailbox_id, request.after_id, request.limit + 1)
         return request.page(rows, _view, lambda found: found[0].id)
+
+    async def used(
+        self, session: AsyncSession, workspace_id: str, mailbox_id: str, uses: Mapping[int, datetime]
+    ) -> None:
+        """A host has told when passwords of these versions last signed in."""
+        await repository.used(session, workspace_id, mailbox_id, uses, self._clock.now())
 
     async def revoke(self, session: AsyncSession, actor: Identity, app_password_id: str) -> Revocation:
         """Destroys the secret and takes it from the host. Raises NotFound, also for one that was revoked."""

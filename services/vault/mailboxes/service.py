@@ -19,6 +19,7 @@ from services.vault.read_limits.service import ReadLimits
 from services.vault.secrets import repository as secret_rows
 from services.vault.secrets.service import SecretStore
 from services.vault.servers import repository as servers
+from services.vault.webmail import repository as webmail
 from shared.audit import record
 from shared.clock import Clock
 from shared.contracts.vault_api import MailboxSecretRequest, MailboxSecretResponse, Verifier
@@ -157,6 +158,7 @@ class Mailboxes:
         gone = repository.one(workspace_id, mailbox_id)
         await app_passwords.delete_of_mailboxes(session, gone)
         await rotations.gone(session, gone, self._clock.now())
+        await webmail.delete_of_mailboxes(session, gone)
         return await secret_rows.delete_of_owner(session, workspace_id, OWNER_KIND, mailbox_id)
 
 

@@ -19,6 +19,7 @@ from services.vault.secrets import repository as secret_rows
 from services.vault.secrets.service import SecretStore
 from services.vault.servers import repository
 from services.vault.servers.host_key import KEY, KEY_BYTES, OWNER_KIND, SEED, host_key, stored
+from services.vault.webmail import repository as webmail
 from shared.audit import record
 from shared.clock import Clock
 from shared.contracts.vault_api import WebmailKeyRequest, WebmailKeyResponse
@@ -90,5 +91,6 @@ class Servers:
         gone = mailboxes.of_server(workspace_id, server_id)
         await app_passwords.delete_of_mailboxes(session, gone)
         await rotations.gone(session, gone, now)
+        await webmail.delete_of_mailboxes(session, gone)
         await mailboxes.bury_of_server(session, workspace_id, server_id, now)
         return await secret_rows.delete_of_server(session, workspace_id, server_id)

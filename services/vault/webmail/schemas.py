@@ -1,4 +1,4 @@
-"""Shape of the webmail sign-in."""
+"""Shapes of the webmail sign-in and of its end."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ class WebmailSession(BaseModel):
     action_url: str
     token: str
     expires_at: datetime
+
+
+class WebmailEnded(BaseModel):
+    """`sign_ins` tokens, used or not, are ended. Their host refuses them and the sessions that came of them as soon as
+    the job `job_id` is done; null when there was nothing to end."""
+
+    mailbox_id: str
+    sign_ins: int
+    job_id: str | None

@@ -16,6 +16,7 @@ from services.vault.provider_tokens import repository as provider_tokens
 from services.vault.read_limits import repository as read_limits
 from services.vault.secrets import repository as secret_rows
 from services.vault.servers import repository as servers
+from services.vault.webmail import repository as webmail
 from shared.audit import record
 from shared.bus import outbox
 from shared.clock import Clock
@@ -39,6 +40,7 @@ class Workspaces:
             return None
         await app_passwords.delete_of_workspace(session, workspace_id)
         await rotations.delete_of_workspace(session, workspace_id)
+        await webmail.delete_of_workspace(session, workspace_id)
         await mailboxes.delete_of_workspace(session, workspace_id)
         await servers.delete_of_workspace(session, workspace_id)
         await exports.delete_of_workspace(session, workspace_id)

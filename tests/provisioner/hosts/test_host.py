@@ -11,6 +11,7 @@ import ssl
 import time
 import urllib.parse
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -266,8 +267,23 @@ async def test_app_passwords_open_imap_and_submission_beside_the_mailboxs_own_un
     with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"553|not owned"):
         await asyncio.to_thread(_as_alice, server, trust, address, "pho1-secret-of-the-phone")
 
+    now = datetime.now(UTC)
+    facts = (await made_world.ssh.facts(server.address)).mailbox("mbx_carol")
+    assert facts is not None
+    assert [use.version for use in facts.used] == [
+        2,
+        3,
+    ]  # neither the mailbox's own, nor what was tried in vain
+    assert all(
+        timedelta() <= now - use.at < timedelta(minutes=10) and not use.at.second for use in facts.used
+    )
+
     await _with_mailboxes(made_world, server, carol.model_copy(update={"verifiers": (own, tool)}))
 
+    facts = server.facts.mailbox("mbx_carol")
+    assert facts is not None
+    assert [use.version for use in facts.used] == [3]
+    assert (await server.inside("ls /var/lib/sendchief/password-use")).split() == ["carol@example-a.test:3"]
     assert not await asyncio.to_thread(signs_in, server, trust, address, "pho1-secret-of-the-phone")
     for password in ("own-secret", "to0l-secret-of-the-tool"):
         assert await asyncio.to_thread(signs_in, server, trust, address, password)
@@ -560,6 +576,75 @@ async def test_of_twenty_tries_at_once_one_signs_in(
     assert token not in await server.inside(
         "journalctl -o cat --no-pager; cat /var/log/nginx/* 2>/dev/null || true"
     )
+
+
+HOLD = """
+import imaplib, json, pathlib, socket, sys
+with socket.socket(socket.AF_UNIX) as broker:
+    broker.connect("/run/sc-ssod/sock")
+    broker.sendall(sys.argv[1].encode() + b"\\n")
+    answer = json.loads(broker.makefile().readline())
+import ssl
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+session = imaplib.IMAP4_SSL("127.0.0.1", 993, ssl_context=context, timeout=60)
+session.login(answer["user"], answer["secret"])
+session.select("INBOX")
+pathlib.Path("/tmp/held").touch()
+print("ended:", session.readline())
+try:
+    again = imaplib.IMAP4_SSL("127.0.0.1", 993, ssl_context=context, timeout=60)
+    again.login(answer["user"], answer["secret"])
+    print("signed in again")
+except imaplib.IMAP4.error as error:
+    print("refused:", error)
+"""
+"""Signs in to IMAP as webmail does, and waits for the connection's end."""
+
+
+async def test_ended_webmail_is_out_at_once_and_that_of_others_goes_on(
+    made_world: World, server: Server, trust: ssl.SSLContext, keys: bytes
+) -> None:
+    trust.load_verify_locations(cadata="".join(made_world.certificate_authorities()))
+    await made_world.ssh.set_webmail_key(server.address, SecretBytes(encode(keys).encode()), 6)
+    assert (await made_world.ssh.facts(server.address)).webmail_key_version == 6
+    alice, bob = "alice@example-a.test", "bob@example-a.test"
+    used, held, unused, others = (secrets.token_urlsafe(16) for _ in range(4))
+    browser, other = Browser(server, trust), Browser(server, trust)
+    for one, who, jti in ((browser, alice, used), (other, bob, others)):
+        status, _, text = await asyncio.to_thread(
+            one.request, SSO, {"token": mint(keys, server, who, jti=jti)}
+        )
+        assert status == 302, text
+    script = HOLD.replace("'", '"')
+    token = mint(keys, server, alice, jti=held)
+    holding = asyncio.create_task(
+        server.inside(
+            f"setpriv --reuid sc-webmail --regid sc-webmail --clear-groups python3 -c '{script}' {token}"
+        )
+    )
+    while not (await server.inside("ls /tmp/held 2>/dev/null || true")).strip():
+        assert not holding.done(), holding.result()
+        await asyncio.sleep(0.1)
+
+    box = next(box for box in server.desired.mailboxes if box.address == alice)
+    ended = box.model_copy(update={"webmail_ended": (used, held, unused)})
+    await _with_mailboxes(made_world, server, ended)
+
+    said = await holding
+    assert "ended:" in said
+    assert "refused:" in said
+    for path in ("/?_task=mail", "/?_task=settings&_action=about", "/?_task=mail"):
+        _, location, page = await asyncio.to_thread(browser.request, path)
+        assert alice not in page
+        assert "_task=login" in location + page
+    token = mint(keys, server, alice, jti=unused)
+    assert (await asyncio.to_thread(Browser(server, trust).request, SSO, {"token": token}))[0] == 401
+    status, _, page = await asyncio.to_thread(other.request, "/?_task=mail")
+    assert status == 200
+    assert bob in page
+    token = mint(keys, server, alice)
+    assert (await asyncio.to_thread(Browser(server, trust).request, SSO, {"token": token}))[0] == 302
 
 
 async def test_only_webmail_s_user_may_ask_the_broker(server: Server) -> None:

@@ -42,15 +42,21 @@ def token(key: bytes = KEY, **changes: Any) -> str:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Broker:
-    sessions = tmp_path / "u"
-    sessions.mkdir()
-    return Broker(KEY, HOST, tmp_path / "used.db", sessions)
+    for name in ("u", "ended"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ended/alice@example-a.test").touch()
+    return made(tmp_path)
+
+
+def made(place: Path) -> Broker:
+    return Broker(KEY, HOST, place / "used.db", place / "u", place / "ended")
 
 
 def test_token_opens_one_session(broker: Broker, tmp_path: Path) -> None:
     answer = broker.redeem(token(), NOW)
-    expires, verifier = (tmp_path / "u" / "alice@example-a.test").read_text().split()
+    expires, verifier, session_id = (tmp_path / "u" / "alice@example-a.test").read_text().split()
     assert answer["user"] == "alice@example-a.test"
+    assert session_id == answer["id"] == "j" * 22
     assert int(expires) == answer["expires"] == int(NOW) + 1800
     assert verifier == "{SHA512.HEX}" + hashlib.sha512(answer["secret"].encode()).hexdigest()
 
@@ -64,7 +70,21 @@ def test_second_use_is_refused(broker: Broker) -> None:
 def test_used_tokens_survive_a_restart(broker: Broker, tmp_path: Path) -> None:
     broker.redeem(token(), NOW)
     with pytest.raises(Invalid, match="used"):
-        Broker(KEY, HOST, tmp_path / "used.db", tmp_path / "u").redeem(token(), NOW + 1)
+        made(tmp_path).redeem(token(), NOW + 1)
+
+
+def test_a_token_that_was_ended_is_refused_and_others_of_the_mailbox_are_not(
+    broker: Broker, tmp_path: Path
+) -> None:
+    (tmp_path / "ended/alice@example-a.test").write_text("x" * 22 + "\n" + "j" * 22 + "\n")
+    with pytest.raises(Invalid, match="ended"):
+        broker.redeem(token(), NOW)
+    assert broker.redeem(token(jti="k" * 22), NOW)["id"] == "k" * 22
+
+
+def test_a_mailbox_that_is_not_of_this_host_opens_with_no_token(broker: Broker) -> None:
+    with pytest.raises(Invalid, match="ended"):
+        broker.redeem(token(sub="bob@example-a.test"), NOW)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +142,7 @@ def listening(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _serve(server: _Server, directory: Path) -> None:
-    server.broker = Broker(KEY, HOST, directory / "used.db", directory / "u")  # SQLite wants its own thread
+    server.broker = made(directory)  # SQLite wants its own thread
     server.serve_forever(poll_interval=0.02)
 
 

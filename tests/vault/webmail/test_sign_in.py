@@ -9,6 +9,10 @@ import json
 from datetime import datetime
 from typing import Any
 
+import pytest
+
+from services.vault import envelope
+from services.vault.secret_bytes import SecretBytes
 from shared.ids import new_id
 from tests.vault.conftest import Vault
 
@@ -60,13 +64,28 @@ async def test_every_token_has_an_id_of_its_own(vault: Vault) -> None:
     assert len({payload(token, key)["jti"] for token in tokens}) == 3
 
 
-async def test_no_mailbox_password_is_decrypted(vault: Vault) -> None:
+async def test_no_secret_of_a_mailbox_is_opened(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = vault.workspace()
     await workspace.server()
     mailbox_id = await workspace.mailbox()
+    await workspace.post(f"/mailboxes/{mailbox_id}/app-passwords", {"name": "a", "reason": "b"}, key="one")
+    await workspace.password(mailbox_id)
     before = await workspace.decrypts()
-    await workspace.post(f"/mailboxes/{mailbox_id}/webmail-sessions")
-    assert await workspace.decrypts() == before | {"webmail_sign": 1}
+    opened: list[tuple[str, str, str]] = []
+    decrypt = envelope.decrypt
+
+    def watched(ciphertext: bytes, *, data_key: SecretBytes, binding: envelope.Binding) -> SecretBytes:
+        opened.append((binding.owner_kind, binding.owner_id, binding.field))
+        return decrypt(ciphertext, data_key=data_key, binding=binding)
+
+    monkeypatch.setattr(envelope, "decrypt", watched)
+    for _ in range(3):
+        (await workspace.post(f"/mailboxes/{mailbox_id}/webmail-sessions")).raise_for_status()
+    assert opened == [("server", workspace.server_id, "webmail_seed")] * 3
+    assert before["reveal"] == 1
+    assert await workspace.decrypts() == before | {"webmail_sign": 3}
+    await workspace.password(mailbox_id)
+    assert opened[3:] == [("mailbox", mailbox_id, "password")]
 
 
 async def test_issuing_is_on_record(vault: Vault) -> None:

@@ -158,6 +158,7 @@ PLACES: tuple[_Place, ...] = (
 
 MANAGED_DIRECTORIES: tuple[str, ...] = (
     "/etc/sendchief/auth",
+    "/etc/sendchief/webmail-ended",
     "/etc/sendchief/vhosts",
     "/var/lib/sendchief/web",
 )
@@ -225,6 +226,13 @@ def _sign_in_files(desired: HostDesired) -> Iterator[HostFile]:
         )
 
 
+def _webmail_files(desired: HostDesired) -> Iterator[HostFile]:
+    """One file per mailbox: the ids of webmail sign-ins that are refused. Without its file none is accepted."""
+    for box in desired.mailboxes:
+        content = "".join(f"{sign_in}\n" for sign_in in box.webmail_ended)
+        yield HostFile(path=f"/etc/sendchief/webmail-ended/{box.address}", content=content)
+
+
 def render_files(desired: HostDesired) -> tuple[HostFile, ...]:
     """All files of the host, in the order in which they are to be written."""
     environment = _environment()
@@ -234,7 +242,7 @@ def render_files(desired: HostDesired) -> tuple[HostFile, ...]:
         return environment.get_template(f"{template}.j2").render(**context, **extra)
 
     # Sign-in files first: a mailbox must exist for delivery before Postfix accepts mail for it.
-    files = [*_sign_in_files(desired)]
+    files = [*_sign_in_files(desired), *_webmail_files(desired)]
     files.extend(
         HostFile(
             path=place.path,

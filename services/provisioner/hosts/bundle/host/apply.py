@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
 from . import facts, files, keys
@@ -22,6 +22,7 @@ SELFTEST_LONGEST = 1800
 MAPS = (
     "domains", "mailboxes", "senders", "aliases", "paused_senders", "paused_recipients", "paused_transports",
 )  # fmt: skip
+ENDED = "/etc/sendchief/webmail-ended/"
 _SITES = pathlib.Path("/etc/nginx/sendchief")
 
 
@@ -116,7 +117,7 @@ def write_state(payload: dict[str, Any], *, durable: bool = True) -> set[str]:
     broke_off = DIRTY.exists()
     DIRTY.touch()
     keys.ensure_all(desired)
-    effects, _ = files.write_all(payload["files"], durable=durable)
+    effects, changed = files.write_all(payload["files"], durable=durable)
     build_maps()
     if publish_sites([domain["name"] for domain in desired["domains"]]):
         effects.add("nginx")
@@ -124,7 +125,20 @@ def write_state(payload: dict[str, Any], *, durable: bool = True) -> set[str]:
     for path in gone:
         if path.startswith("/etc/sendchief/auth/"):
             pathlib.Path("/run/sc-sso/u", os.path.basename(path)).unlink(missing_ok=True)
+    facts.forget_password_uses(desired)
+    listed = [entry["path"] for entry in payload["files"]] if broke_off else changed
+    disconnect(path for path in (*listed, *gone) if path.startswith(ENDED))
     return set(EFFECTS) if broke_off else effects
+
+
+def disconnect(paths: Iterable[str]) -> None:
+    """Ends the connections of mailboxes whose webmail was ended: at their next one they are asked who they are."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            if not pathlib.Path(path).stat().st_size:
+                continue
+        # It fails when nobody is connected.
+        run("doveadm", "kick", os.path.basename(path), check=False)
 
 
 def remember(payload: dict[str, Any]) -> None:

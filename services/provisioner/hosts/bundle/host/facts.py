@@ -1,14 +1,20 @@
 """What the host is now, read from the things themselves rather than from what was written."""
 
+import contextlib
+import datetime
 import json
 import pathlib
 import re
 import socket
 import time
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from . import keys, tls
 from .bootstrap import HOST_KEY, Answer, Refused, public_key, run
+
+PASSWORD_USE = pathlib.Path("/var/lib/sendchief/password-use")
+"""Files `<address>:<version>`, written by the sign-in service: when that password last signed in, to the minute."""
 
 
 def wait_for_port(port: int, address: str = "127.0.0.1", seconds: float = 45) -> None:
@@ -50,6 +56,25 @@ def mailbox_versions(address: str) -> list[int] | None:
     return [int(number) for number in versions.removeprefix("v").split("-") if number]
 
 
+def password_uses(address: str, versions: Iterable[int]) -> list[dict[str, Any]]:
+    """Of the passwords that open the mailbox now; one that was never used is not in it."""
+    found = []
+    for version in versions:
+        with contextlib.suppress(FileNotFoundError, ValueError, OverflowError):
+            minute = int((PASSWORD_USE / f"{address}:{version}").read_text())
+            at = datetime.datetime.fromtimestamp(minute, datetime.UTC)
+            found.append({"version": version, "at": at.isoformat()})
+    return found
+
+
+def forget_password_uses(desired: dict[str, Any]) -> None:
+    """Removes what is known of passwords that open nothing any more."""
+    kept = {f"{box['address']}:{one['version']}" for box in desired["mailboxes"] for one in box["verifiers"]}
+    for path in PASSWORD_USE.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
 def _mailboxes(desired: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for box in desired["mailboxes"]:
@@ -60,6 +85,7 @@ def _mailboxes(desired: dict[str, Any]) -> list[dict[str, Any]]:
                 "address": box["address"],
                 "version": max(seen or [0]),
                 "verified": seen is not None and sorted(seen) == sorted(box["versions"]),
+                "used": password_uses(box["address"], box["versions"]),
             }
         )
     return found

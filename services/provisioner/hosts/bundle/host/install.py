@@ -126,6 +126,7 @@ def accounts() -> None:
 def directories() -> None:
     files.directory("/etc/sendchief", mode=0o755)
     files.directory("/etc/sendchief/auth", group="dovecot", mode=0o750)
+    files.directory("/etc/sendchief/webmail-ended", mode=0o755)
     files.directory("/etc/sendchief/vhosts", mode=0o755)
     files.directory("/etc/sendchief/postfix", mode=0o755)
     files.directory("/etc/sendchief/sso", group="sc-sso", mode=0o750)
@@ -133,6 +134,7 @@ def directories() -> None:
     files.directory("/etc/nginx/sendchief", mode=0o755)
     files.directory("/var/vmail", owner="vmail", group="vmail", mode=0o700)
     files.directory("/var/lib/sendchief/web", mode=0o755)
+    files.directory(str(facts.PASSWORD_USE), owner="dovecot", group="dovecot", mode=0o700)
     files.directory("/var/lib/sendchief/acme", mode=0o755)
     files.directory("/var/lib/sendchief/acme/www/.well-known/acme-challenge", mode=0o755)
     files.directory("/var/lib/sendchief/webmail", owner="sc-webmail", group="sc-webmail", mode=0o750)
@@ -222,6 +224,12 @@ def activate(root: pathlib.Path) -> None:
     files.write(pathlib.Path("/usr/local/sbin/sendchief-host"), LAUNCHER.encode(), mode=0o755)
 
 
+def new_program(payload: dict[str, Any]) -> set[str]:
+    """What runs out of the bundle itself, and has to begin anew with another one."""
+    older = apply.HELD.exists() and apply.held()["bundle_version"] != payload["bundle_version"]
+    return {"sso"} if older else set()
+
+
 def main(run_id: str, target: str) -> None:
     """Entry of the unit. Ends with exit status 0 also when the install failed: the result file says so."""
     os.environ["PATH"] = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -239,7 +247,7 @@ def main(run_id: str, target: str) -> None:
             log.step("activate", lambda: activate(root))
             log.step("webmail", webmail)
             log.step("keys", lambda: keys.ensure_all(payload["desired"]))
-            effects: set[str] = set()
+            effects = new_program(payload)
             log.step("files", lambda: effects.update(apply.write_state(payload, durable=False)))
             # One wait for the disk instead of one per file, while the services start.
             flushing = threading.Thread(target=os.sync)

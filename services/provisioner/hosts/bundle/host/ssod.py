@@ -3,7 +3,8 @@
 
 A token is `v1.<base64url payload>.<base64url HMAC-SHA256 over "v1.<payload>">`, payload JSON
 {jti, sub, aud, iat, exp}, exp - iat <= 60. Only this process reads the key. Only the webmail's uid may ask.
-It answers {user, secret, expires} or {error}; the secret opens IMAP and submission from loopback until `expires`.
+It answers {user, secret, expires, id} or {error}; the secret opens IMAP and submission from loopback until `expires`,
+or until `id`, the token's jti, is among those that the control plane has ended.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from typing import Any
 KEY = pathlib.Path("/etc/sendchief/sso/key.json")
 SOCKET = pathlib.Path("/run/sc-ssod/sock")
 SESSIONS = pathlib.Path("/run/sc-sso/u")
+ENDED = pathlib.Path("/etc/sendchief/webmail-ended")
+"""One file per mailbox, one jti a line. Without its file a mailbox is not of this host."""
 USED = pathlib.Path("/var/lib/sc-sso/used.db")
 TOKEN_SECONDS = 60
 SKEW_SECONDS = 5
@@ -73,18 +76,23 @@ def claims_of(token: str, key: bytes, audience: str, now: float) -> dict[str, An
 class Broker:
     """Holds the key and the table of used tokens."""
 
-    def __init__(self, key: bytes, audience: str, database: pathlib.Path, sessions: pathlib.Path) -> None:
+    def __init__(
+        self, key: bytes, audience: str, database: pathlib.Path, sessions: pathlib.Path, ended: pathlib.Path
+    ) -> None:
         self._key = key
         self._audience = audience
         self._sessions = sessions
+        self._ended = ended
         self._used = sqlite3.connect(database, isolation_level=None)
         self._used.execute(
             "create table if not exists used (jti text primary key, until integer) without rowid"
         )
 
     def redeem(self, token: str, now: float) -> dict[str, Any]:
-        """{user, secret, expires}; raises Invalid, also for a token seen before."""
+        """{user, secret, expires, id}; raises Invalid, also for a token that was seen before or was ended."""
         claims = claims_of(token, self._key, self._audience, now)
+        if self._is_ended(claims["sub"], claims["jti"]):
+            raise Invalid("ended")
         self._used.execute("delete from used where until < ?", (int(now),))
         try:
             self._used.execute(
@@ -94,16 +102,23 @@ class Broker:
             raise Invalid("used") from None
         secret = secrets.token_urlsafe(32)
         expires = int(now) + SESSION_SECONDS
-        self._publish(claims["sub"], secret, expires, int(now))
-        return {"user": claims["sub"], "secret": secret, "expires": expires}
+        self._publish(claims, secret, expires, int(now))
+        return {"user": claims["sub"], "secret": secret, "expires": expires, "id": claims["jti"]}
 
-    def _publish(self, user: str, secret: str, expires: int, now: int) -> None:
+    def _is_ended(self, user: str, jti: str) -> bool:
+        try:
+            return jti in (self._ended / user).read_text().splitlines()
+        except OSError:
+            return True
+
+    def _publish(self, claims: dict[str, Any], secret: str, expires: int, now: int) -> None:
         """Adds the session to the file that the sign-in service reads, and drops what has ended."""
-        path = self._sessions / user
+        path = self._sessions / str(claims["sub"])
         lines = []
         with contextlib.suppress(FileNotFoundError):
             lines = [line for line in path.read_text().splitlines() if int(line.split()[0]) > now]
-        lines.append(f"{expires} {{SHA512.HEX}}{hashlib.sha512(secret.encode()).hexdigest()}")
+        verifier = hashlib.sha512(secret.encode()).hexdigest()
+        lines.append(f"{expires} {{SHA512.HEX}}{verifier} {claims['jti']}")
         handle, name = tempfile.mkstemp(dir=self._sessions, prefix=".")
         with os.fdopen(handle, "w") as file:
             file.write("\n".join(lines) + "\n")
@@ -167,7 +182,7 @@ def main() -> None:
     SOCKET.unlink(missing_ok=True)
     with _Server(str(SOCKET), _Handler) as server:
         SOCKET.chmod(0o666)  # the peer's uid is what counts
-        server.broker = Broker(key, audience, USED, SESSIONS)
+        server.broker = Broker(key, audience, USED, SESSIONS, ENDED)
         server.webmail_uid = pwd.getpwnam("sc-webmail").pw_uid
         server.serve_forever()
 
