@@ -88,6 +88,10 @@ class WorkerSettings(ServiceSettings):
     deadline_factor: float = 1.0
     """Stretches the steps' deadlines, for slow machines."""
     address_attempts: int = 3
+    refused_pause_seconds: float = 6 * 3600.0
+    """After so many refused addresses in a row, how long until another one is tried, and then the next."""
+    addresses_held: int = 10
+    """So many refused addresses of one family are held for one server; what was given back may be offered again."""
     recheck_seconds: float = 6 * 3600.0
     """How often a Ready server is looked at on its own: certificates, self-test, the cloud's view. What changes at the
     cloud meanwhile is seen in the sweeper's lists, every `sweep_seconds`."""

@@ -123,11 +123,13 @@ class Recorder:
         """True when the server was not stalled by this step before."""
         condition = await self._condition(write, STALLED)
         stop = reason if reason in STOPS and not write.server.ever_ready else ""
+        told = condition.evidence.get("told", "")
         news = condition.status != "true" or condition.evidence.get("step") != step.name
         news = news or (stop != "" and condition.reason != reason)
         _turn(condition, write, "true", reason, f"{step.title}: {message}")
-        condition.evidence = {"step": step.name}
-        if news and write.server.desired == "present":
+        condition.evidence = {"step": step.name, "told": stop or told}
+        known = stop != "" and stop == told  # who waits is not told again after each try
+        if news and not known and write.server.desired == "present":
             await write.emit(ServerStalled.model_validate({**_trouble(write, step), "stop": stop}))
         return news
 

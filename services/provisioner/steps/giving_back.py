@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from services.provisioner.models import Address, CloudResource
+from services.provisioner.ports import CloudNotFound
 from services.provisioner.reconciler.work import Work
 from shared.contracts.provisioner_events import AddressReleased
+from shared.crashpoint import crashpoint
+
+
+async def release_refused(work: Work, row: Address) -> None:
+    """Gives back one that was held so that the cloud could not offer it again."""
+    resource = next(one for one in work.known.resources if one.id == row.resource_id)
+    with contextlib.suppress(CloudNotFound):  # gone is what we want
+        await work.ports.cloud.release_ip(work.server.zone, str(resource.external_id))
+    crashpoint("held.after_release")
+    await give_back(work, resource)
 
 
 async def give_back(work: Work, resource: CloudResource) -> None:

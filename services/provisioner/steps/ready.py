@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from services.provisioner.models import Address
-from services.provisioner.ports import CloudNotFound
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
-from services.provisioner.steps.giving_back import give_back
+from services.provisioner.steps.giving_back import release_refused
 from shared.contracts.provisioner_events import ServerReady
 from shared.crashpoint import crashpoint
 
@@ -62,10 +59,5 @@ class ReleaseHeld(Step):
         held = [row for row in work.known.addresses if row.state == "burned" and row.released_at is None]
         if not held:
             return Done("No address is held")
-        row = held[0]
-        resource = next(one for one in work.known.resources if one.id == row.resource_id)
-        with contextlib.suppress(CloudNotFound):  # gone is what we want
-            await work.ports.cloud.release_ip(work.server.zone, str(resource.external_id))
-        crashpoint("held.after_release")
-        await give_back(work, resource)
+        await release_refused(work, held[0])
         return Wait(0, "Released")

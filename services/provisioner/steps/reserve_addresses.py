@@ -1,6 +1,7 @@
 """One IPv4 and one IPv6 are reserved before there is a server, so that a refused address costs no rebuild.
 
-A refused address is held, not given back: the cloud would offer it again within seconds.
+A refused address is held, not given back: the cloud would offer it again within seconds. After so many in a row no
+other one is tried for hours; then one at a time. When too many are held, the one that was held longest is given back.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import Any, Literal
 from services.provisioner.models import Address, CloudResource
 from services.provisioner.ports import CloudIp
 from services.provisioner.reconciler.creation import Recipe, make
-from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND, Done, Fatal, Outcome
+from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND, Done, Fatal, Outcome, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.giving_back import release_refused
 from shared.contracts.provisioner_events import AddressReserved
 from shared.ids import new_id
 
 FAMILIES: tuple[Literal[4, 6], ...] = (4, 6)
-HOUR = 3600.0
 
 
 class ReserveAddresses(Step):
@@ -45,18 +46,13 @@ class ReserveAddresses(Step):
         mine = [row for row in work.known.addresses if row.family == family]
         here = {row.id for row in work.known.resources if row.zone == work.server.zone}
         refused = [row for row in mine if row.state == "burned" and row.resource_id in here]
-        attempt = len(mine) + 1
-        if len(refused) >= work.settings.address_attempts:
-            if not self._stopped(work):
-                await self._tell(work, refused, "It is held, and no other is tried.")
-            return Fatal(
-                "AddressesRefused",
-                f"{len(refused)} addresses in a row were on blacklists. We have stopped here, before a server "
-                "was started.",
-                WAIT_OR_REFUND,
-                after=HOUR,
-                evidence={"refused": [refusal(row) for row in refused]},
-            )
+        held = [row for row in refused if row.released_at is None]
+        attempt, most = len(mine) + 1, work.settings.address_attempts
+        if len(held) > work.settings.addresses_held:
+            await release_refused(work, held[0])
+            return Wait(0, "Released")
+        if len(refused) >= most and (left := self._pause_left(work, refused[-1])) > 0:
+            return await self._stop(work, refused, left)
         slot = f"v{family}-{attempt}"
         if refused and work.resource("ip", slot) is None:
             await self._tell(work, refused, "It is held, and another one reserved.")
@@ -79,9 +75,22 @@ class ReserveAddresses(Step):
             ),
         )
 
-    def _stopped(self, work: Work) -> bool:
+    def _pause_left(self, work: Work, last: Address) -> float:
+        """Seconds until another one is tried after the last refusal."""
+        return work.settings.refused_pause_seconds - (work.now() - last.asked_at).total_seconds()
+
+    async def _stop(self, work: Work, refused: Sequence[Address], seconds: float) -> Outcome:
         condition = work.condition(self.condition)
-        return condition is not None and condition.reason == "AddressesRefused"
+        if condition is None or condition.reason != "AddressesRefused":
+            await self._tell(work, refused, "It is held, and no other is tried for now.")
+        return Fatal(
+            "AddressesRefused",
+            f"{len(refused)} addresses in a row were on blacklists. We have stopped here, before a server "
+            "was started. Later we try another one by ourselves.",
+            WAIT_OR_REFUND,
+            after=seconds,
+            evidence={"refused": [refusal(row) for row in refused]},
+        )
 
     async def _tell(self, work: Work, refused: Sequence[Address], what_now: str) -> None:
         """The step log says which lists refused which addresses, the newest one in words."""

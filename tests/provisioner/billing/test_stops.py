@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import select, update
 
 from services.provisioner.billing.holds import Holds
 from services.provisioner.billing.refunds import Refunds
-from services.provisioner.models import Refund, Server, Subscription
+from services.provisioner.models import Address, Refund, Server, Subscription
 from services.provisioner.ports import CloudQuota, PaymentError
 from shared.contracts.provisioner_events import ServerStalled, SubscriptionRefunded
 from tests.provisioner.api import Api
@@ -160,3 +161,76 @@ async def test_another_workspace_s_subscription_is_not_refunded(api: Api) -> Non
     other = new_id("ws")
     path = f"/v1/workspaces/{other}/subscriptions/{server.subscription_id}/refund"
     assert (await api.post(path, None, workspace_id=other)).status_code == 404
+
+
+async def hours_pass(stage: Stage, server: Server) -> None:
+    """As if the pause after a refusal were over."""
+    async with stage.database.transaction() as session:
+        earlier = Address.asked_at - timedelta(seconds=stage.settings.refused_pause_seconds)
+        await session.execute(update(Address).values(asked_at=earlier))
+    await stage.due_now(server.id)
+
+
+async def addresses(stage: Stage) -> list[Address]:
+    async with stage.database.transaction() as session:
+        query = select(Address).where(Address.family == 4).order_by(Address.id)
+        return list(await session.scalars(query))
+
+
+async def refused(stage: Stage, count: int) -> bool:
+    return [row.state for row in await addresses(stage)].count("burned") == count
+
+
+async def test_who_waits_gets_a_server_behind_a_fresh_address_without_anybody_s_doing(api: Api) -> None:
+    """Four addresses are refused, then comes a clean one; between the tries lie hours, and one mail is enough."""
+    stage = api.stage
+    taken = list(stage.outside.cloud.offers)
+    bad = set(taken[:4])
+    server = await stopped(api, lambda stage: setattr(stage.others, "listed", bad), "AddressesRefused")
+    await stage.due_now(server.id)
+    await stage.engine.work_once()
+    assert len(await addresses(stage)) == 3
+    await hours_pass(stage, server)
+    await stage.play(lambda: refused(stage, 4))
+    await stage.play(lambda: stage.is_true(server.id, "Stalled"))
+    assert len(await addresses(stage)) == 4
+    await hours_pass(stage, server)
+    await stage.ready(server.id)
+    assert [(row.address, row.state) for row in await addresses(stage)] == [
+        *((one, "burned") for one in taken[:4]), (taken[4], "live")
+    ]  # fmt: skip
+    told = [event.stop for event in await stage.others.bus.emitted(ServerStalled)]
+    assert told == ["AddressesRefused"]
+    assert len(stage.owned()["ip"]) == 2
+
+
+async def test_however_long_somebody_waits_only_so_many_refused_addresses_are_held(api: Api) -> None:
+    """The one held longest goes back, after its successor was reserved."""
+    stage = api.stage
+    stage.settings.addresses_held = 4
+    server = await stopped(api, every_address_listed, "AddressesRefused")
+    for count in range(4, 8):
+        await hours_pass(stage, server)
+        await stage.play(lambda count=count: refused(stage, count))  # type: ignore[misc]
+        await stage.play(lambda: stage.is_true(server.id, "Stalled"))
+        held = [one for one in stage.outside.cloud.living("ip") if one.data["family"] == 4]
+        assert len(held) == 4
+    await stage.cancel(server.id)
+    await stage.gone(server.id)
+    assert stage.owned()["ip"] == []
+
+
+async def test_stock_that_comes_back_is_found_without_an_operator(api: Api) -> None:
+    stage = api.stage
+    stock = dict(stage.outside.cloud.stock)
+    server = await stopped(api, out_of_stock, "OutOfStock")
+    stage.outside.cloud.stock.update(stock)
+    condition = await stage.condition(server.id, "PlaceChosen")
+    assert condition is not None
+    assert condition.due_at is not None
+    assert (condition.due_at - condition.last_transition_at).total_seconds() <= 300
+    async with stage.database.transaction() as session:
+        row = await session.get_one(Server, server.id)
+        assert row.next_at <= condition.due_at + timedelta(seconds=1)
+    await stage.due_now(server.id)  # as if those five minutes had passed
+    await stage.ready(server.id)
