@@ -302,7 +302,7 @@ class MemoryCloud:
         thing = self._get("instance", instance_id)
         if self._instance(thing).state != "running":
             raise CloudBusy(f"state {thing.data['state']}")
-        thing.data |= {"state": "stopping", "until": time.monotonic() + self.faults.boot_seconds}
+        thing.data |= {"state": "stopping", "until": self.clock() + self.faults.boot_seconds}
 
     async def set_boot_type(self, zone: str, instance_id: str, boot_type: BootType) -> None:
         self._begin("set_boot_type")

@@ -77,7 +77,10 @@ class DeleteInstance(Step):
     async def _delete(self, work: Work, instance: CloudInstance) -> Outcome:
         """Its disks come on the books and get our tags first, also those of one that turned up late: a disk that
         nobody can find again would be paid for ever."""
-        row = work.resource("instance")
+        rows = [one for one in work.known.resources if one.kind == "instance"]
+        row = work.resource("instance") or (
+            rows[-1] if rows else None
+        )  # it may turn up after the books were closed
         if row is not None:
             disks = {one.external_id: one for one in work.known.resources if one.kind == "volume"}
             if set(instance.volume_ids) - set(disks):

@@ -16,7 +16,7 @@ class _Jumping(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
 
     def select(self, timeout: float | None = None) -> Any:
         if self.busy():
-            return super().select(0.005)
+            return super().select(0 if timeout == 0 else 0.005)
         if timeout is None:
             raise RuntimeError("nothing is left that could ever happen")
         if timeout > 0:

@@ -42,14 +42,14 @@ class MemoryStore:
     """A `Store`. `seconds` is its clock."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._rows: dict[type, dict[Any, Any]] = {mapper.class_: {} for mapper in Base.registry.mappers}
         self.events: list[tuple[EventData, str, int]] = []
         self.audited: list[str] = []
         self._logged = 0
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._seconds())
+        return EPOCH + timedelta(seconds=self.seconds())
 
     # -- rows ----------------------------------------------------------------------------------------------
 

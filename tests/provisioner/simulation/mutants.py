@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.models import CloudResource, Condition
-from services.provisioner.ports import CloudError, CloudNotFound
+from services.provisioner.hosts.desired import HostDesired
+from services.provisioner.models import CloudResource, Condition, Domain
+from services.provisioner.ports import CloudError, CloudInstance, CloudNotFound
 from services.provisioner.reconciler import creation, tags
 from services.provisioner.reconciler.failures import outcome_of
 from services.provisioner.reconciler.lease import Lease
-from services.provisioner.reconciler.outcomes import Outcome, Wait
+from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
-from services.provisioner.steps import delete_instance, tombstone
+from services.provisioner.steps import apply_host, delete_instance, tombstone
+from services.provisioner.steps.apply_host import ApplyHost
+from services.provisioner.steps.boot import Boot
 from services.provisioner.steps.observe import Observe
+from services.provisioner.steps.remove_domains import RemoveDomains
 from shared.ids import new_id
 from tests.provisioner.simulation.memory import MemoryHeld, MemoryStore
 
@@ -98,10 +102,55 @@ def a_server_is_buried_at_once(patch: Patch) -> None:
         patch.setattr(module, "window_left", lambda work: 0.0)
 
 
+def a_restart_is_not_remembered(patch: Patch) -> None:
+    """Stopped and started, and nobody wrote down for which order."""
+
+    async def stop(self: Boot, work: Work, instance: CloudInstance) -> Outcome:
+        cloud = work.ports.cloud
+        if instance.state == "running":
+            await cloud.stop_in_place(work.server.zone, instance.id)
+        elif instance.state == "stopped":
+            await cloud.power_on(work.server.zone, instance.id)
+        return Wait(0.5, "Restarting")
+
+    patch.setattr(Boot, "_stop", stop)
+
+
+def who_owes_is_served_as_ever(patch: Patch) -> None:
+    """The ladder is climbed in the books alone."""
+    wanted = apply_host.host_desired
+
+    def full(work: Work) -> HostDesired:
+        return wanted(work).model_copy(update={"mail_service": "full"})
+
+    patch.setattr(apply_host, "host_desired", full)
+
+
+def a_domain_is_removed_in_the_books_alone(patch: Patch) -> None:
+    """The host goes on serving it."""
+    patch.setattr(RemoveDomains, "needs", ())
+    patch.setattr(RemoveDomains, "satisfied", lambda self, work: True)
+
+    async def leave(self: ApplyHost, work: Work) -> Outcome:
+        async with work.write() as write:
+            for row in work.known.domains:
+                if row.state == "removing":
+                    await write.session.delete(await write.session.get_one(Domain, row.id))
+        if any(row.state == "removing" for row in work.known.domains):
+            return Done("as if it had been applied")
+        return await run(self, work)
+
+    run = ApplyHost.run
+    patch.setattr(ApplyHost, "run", leave)
+
+
 ALL: Sequence[Callable[[Patch], None]] = (
     list_by_tag_then_create,
     id_stored_only_after_the_call,
     no_fence,
     a_404_is_believed,
     a_server_is_buried_at_once,
+    a_restart_is_not_remembered,
+    who_owes_is_served_as_ever,
+    a_domain_is_removed_in_the_books_alone,
 )

@@ -146,6 +146,13 @@ def test_a_worker_that_was_stopped_before_it_sent_its_create_makes_no_second_run
     assert max(map(creates, worlds)) == 2
 
 
+@pytest.mark.parametrize("pause", [LEASE * 6, WINDOW * 2])
+def test_a_server_that_turns_up_after_its_books_were_closed_goes_with_its_disk(pause: float) -> None:
+    """Found by the walk (seed 1539): a worker that was stopped sends its create long after the customer has left."""
+    for world in lives(pauses={"create_instance": pause}, cancel_when=4):
+        assert [thing for kind in ("instance", "volume") for thing in world.cloud.living(kind)] == []
+
+
 @pytest.mark.parametrize("pause", [LEASE * 0.5, LEASE * 1.5, LEASE * 3])
 @pytest.mark.parametrize("method", ["power_on", "set_user_data", "tag_volume", "set_reverse", "set_rules"])
 def test_a_worker_that_is_stopped_before_any_act_does_no_harm(method: str, pause: float) -> None:

@@ -1,5 +1,5 @@
-"""Fewer lives, on PostgreSQL: the seeds are those of `test_walk.py`. `SC_WALK_POSTGRES_SEEDS` is how many; each
-takes some ten seconds, so that a test run takes the first ones only."""
+"""Fewer lives, on PostgreSQL: the seeds are those of `test_walk.py`. `SC_WALK_POSTGRES_SEEDS` is how many; each takes
+a few seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.fixtures.database import ServiceDatabases
 from tests.provisioner.conftest import TABLES
 from tests.provisioner.simulation.postgres_books import CLOCK, walk_on_postgres
 
-SEEDS = int(os.environ.get("SC_WALK_POSTGRES_SEEDS", "25"))
+SEEDS = int(os.environ.get("SC_WALK_POSTGRES_SEEDS", "50"))
 
 
 def test_whatever_happens_on_postgresql_there_is_one_running_server_or_none(

@@ -9,39 +9,36 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 from pydantic import SecretStr
 
 from services.provisioner.hosts.cloud_init import render_user_data
 from services.provisioner.hosts.port import HostUnreachable
-from services.provisioner.models import Address, CloudResource, Server, Subscription
-from services.provisioner.plans import Catalogue
+from services.provisioner.models import Server
 from services.provisioner.ports import CloudPort, PaymentError, VaultUnavailable
 from services.provisioner.reconciler.backoff import Backoff
 from services.provisioner.reconciler.engine import Engine
 from services.provisioner.reconciler.identity import OneTimeKeys
 from services.provisioner.reconciler.plan import ABSENT, PRESENT
 from services.provisioner.reconciler.record import Recorder
-from services.provisioner.reconciler.store import Store
 from services.provisioner.reconciler.work import Ports
-from services.provisioner.settings import PLANS_FILE, WorkerSettings
 from services.provisioner.steps import user_data
-from services.provisioner.sweeper import Findings, Sweeper
+from services.provisioner.sweeper import Sweeper
 from shared.clock import SystemClock
 from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
 from shared.crashpoint import watcher
-from tests.provisioner.outside import MemoryBilling, MemoryHosts, MemorySelfTest, MemoryVault
+from tests.provisioner.outside import MemoryHosts, MemorySelfTest, MemoryVault
+from tests.provisioner.simulation.books import CATALOGUE, SETTINGS, Books
 from tests.provisioner.simulation.clock import VirtualLoop
+from tests.provisioner.simulation.customer import Customer
 from tests.provisioner.simulation.memory import MemoryStore
-from tests.provisioner.simulation.memory_findings import MemoryFindings
+from tests.provisioner.simulation.memory_books import MemoryBooks
 from tests.provisioner.simulation.world import (
     HORIZON,
     LAG,
     LEASE,
-    MARGIN,
-    TIMEOUT,
     WINDOW,
     Clouded,
     Killed,
@@ -52,11 +49,6 @@ from tests.provisioner.simulation.world import (
     Watched,
     Worker,
     World,
-)
-
-ZONE = "fr-par-1"
-CATALOGUE = Catalogue.load(PLANS_FILE).model_copy(
-    update={"regions": tuple(one for one in Catalogue.load(PLANS_FILE).regions if ZONE in one.zones)}
 )
 
 
@@ -74,52 +66,25 @@ def _render(**parts: Any) -> SecretStr:
 
 
 KEYS = _Keys(SecretStr("x" * 40))
-SETTINGS = WorkerSettings.model_construct(
-    platform_zone="sendchief.test", environment="test", scaleway_timeout=TIMEOUT, control_plane_v4=["198.51.100.62/32"],
-    control_plane_v6=[], acme_contact="hostmaster@sendchief.test", lease_seconds=LEASE, lease_margin_seconds=MARGIN,
-    quiet_window_seconds=WINDOW, sweep_dry_run=False, sweep_quarantine_seconds=10.0, sweep_seconds=12.0,
-    backoff_cap=20.0, passes_per_claim=20, recheck_seconds=60.0,
-)  # fmt: skip
-
-
-class Books(Protocol):
-    """The rest of the service, which writes to the same rows: buying, cancelling, and what others have found out."""
-
-    store: Store
-    findings: Findings
-    rest: float
-    """Seconds between looks. A database is not asked as often as a dictionary."""
-
-    async def buy(self) -> str: ...
-    async def cancel(self, server_id: str) -> None: ...
-    async def server(self) -> Server: ...
-    async def bound(self) -> dict[str, str]:
-        """Kinds of the bound things, by their id at the cloud."""
-        ...
-
-    async def told(self) -> list[tuple[Any, int]]:
-        """Events that were not asked for before, with their versions, oldest first."""
-        ...
-
-    async def checked(self, event: AddressReserved, version: int, *, listed: bool) -> None: ...
-    async def verified(self, event: ServerDnsDesired, version: int) -> None: ...
-    async def wake(self, server_id: str) -> None: ...
 
 
 @dataclass
 class Walk:
     world: World
     books: Books
-    ready_instance: str | None = None
+    customer: Customer = field(init=False)
+    ready_instances: dict[int, str] = field(default_factory=dict)
+    """By incarnation: which machine was Ready first."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _broken: BaseException | None = None
 
     async def run(self) -> None:
         """Raises Violation."""
         world, r = self.world, self.world.random
-        hosts, billing = MemoryHosts(world.cloud), MemoryBilling()
-        outside = (hosts, MemoryVault(), billing, MemorySelfTest())
+        hosts = MemoryHosts(world.cloud)
+        outside = (hosts, MemoryVault(), self.books.billing, MemorySelfTest())
         server_id = await self.books.buy()
+        self.customer = Customer(world, self.books, hosts)
         # Half of those who leave do so while the first things are being made.
         cancel_at = r.uniform(0, r.choice((12, 110))) if r.random() < world.odds.cancel else None
         for run in (
@@ -127,6 +92,8 @@ class Walk:
             self._process("w2", outside),
             self._sweeping(),
             self._others(),
+            self.customer.live(),
+            self.customer.owe(),
         ):
             self._tasks.append(asyncio.create_task(self._guard(run)))
         try:
@@ -220,9 +187,9 @@ class Walk:
 
     async def _answer(self, event: Any, version: int) -> None:
         if isinstance(event, AddressReserved):
-            # The same address gets the same verdict, however often it is asked about; never more than two refusals.
-            listed = random.Random(f"{self.world.seed}{event.address}").random() < self.world.odds.listed
-            await self.books.checked(event, version, listed=listed and event.attempt < 3)
+            # The same address gets the same verdict, however often it is asked about; never more than four refusals.
+            listed = random.Random(f"{self.world.seed}{event.address}").random() < self.world.listed
+            await self.books.checked(event, version, listed=listed and event.attempt < 5)
         elif isinstance(event, ServerDnsDesired):
             if event.ipv4:
                 self.world.cloud.resolves[event.hostname] = event.ipv4
@@ -231,21 +198,23 @@ class Walk:
     async def _cancel(self, server_id: str) -> None:
         self.world.note("customer", "cancels")
         await self.books.cancel(server_id)
+        self.customer.left = True
 
     # -- what must hold ----------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
         """What must hold at any time."""
         server = await self.books.server()
+        self.customer.look(server)
         if server.deleted_at is not None:
             self._nothing_left()
-        elif server.ever_ready and server.desired == "present":
+        elif server.ever_ready and server.desired == "present" and _built(server):
             instance = next(
-                (key for key, kind in (await self.books.bound()).items() if kind == "instance"), None
+                (key for key, kind in (await self.books.bound()).items() if kind == "instance"), "none"
             )
-            self.ready_instance = self.ready_instance or instance
-            if instance != self.ready_instance:
-                raise Violation(f"Ready with {self.ready_instance}, and now there is {instance}")
+            known = self.ready_instances.setdefault(server.incarnation, instance)
+            if instance != known:
+                raise Violation(f"Ready with {known}, and now there is {instance}")
 
     def _nothing_left(self) -> None:
         """At a burial nothing is left, but for what nobody could know of: sent by a zombie, or hidden by the cloud."""
@@ -264,6 +233,7 @@ class Walk:
             or world.cloud.pending
             or world.background
             or world.now() < LAG
+            or not self.customer.through
         ):
             return False
         server, bound = await self.books.server(), await self.books.bound()
@@ -282,6 +252,8 @@ class Walk:
             or not server.ever_ready
         ):
             return False
+        if not await self.customer.at_rest(server):
+            return False
         kinds = sorted(bound.values())
         return kinds == ["instance", "ip", "ip", "security_group", "volume"] and [
             world.cloud._instance(one).state for one in world.cloud.living("instance")
@@ -298,66 +270,9 @@ class Walk:
         return f"desired {server.desired}, ever ready {server.ever_ready}, bound {sorted(bound)}, unowned {there}"
 
 
-class MemoryBooks:
-    """The same writes as the service's other rooms make, on the store in memory."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
-        self.findings = MemoryFindings(store)
-        self.rest = 1.0
-        self._told = 0
-
-    async def buy(self) -> str:
-        store = self.store
-        store.put(Subscription(
-            id="sub_1", workspace_id="ws_1", plan="starter", zone=ZONE, status="active", created_by="usr_1",
-            stripe_subscription_id="sub_stripe", version=2,
-        ))  # fmt: skip
-        server_id = f"srv_{0:032x}"
-        store.put(Server(
-            id=server_id, workspace_id="ws_1", subscription_id="sub_1", plan="starter", zone=ZONE, label="s1",
-            hostname="s1.mx.sendchief.test", next_at=store.now(), created_at=store.now(),
-        ))  # fmt: skip
-        return server_id
-
-    async def cancel(self, server_id: str) -> None:
-        server = await self.server()
-        self.store.change(Server, server_id, desired="absent", generation=server.generation + 1)
-        self.store.wake(server_id)
-
-    async def server(self) -> Server:
-        return self.store.rows(Server)[0]
-
-    async def bound(self) -> dict[str, str]:
-        return {
-            str(row.external_id): row.kind for row in self.store.rows(CloudResource) if row.state == "bound"
-        }
-
-    async def told(self) -> list[tuple[Any, int]]:
-        new = [(event, version) for event, _, version in self.store.events[self._told :]]
-        self._told = len(self.store.events)
-        return new
-
-    async def checked(self, event: AddressReserved, version: int, *, listed: bool) -> None:
-        row = self.store.row(Address, event.address_id)
-        if row is None or row.state != "checking":
-            return
-        listings = [{"blacklist": "zen.test"}] if listed else []
-        self.store.change(Address, row.id, state="burned" if listed else "clean", listings=listings)
-        self.store.wake(row.server_id)
-
-    async def verified(self, event: ServerDnsDesired, version: int) -> None:
-        server = await self.server()
-        if event.generation < server.names_seen_generation:
-            return
-        self.store.change(
-            Server, server.id, names_seen_generation=event.generation, names_forward=True, names_reverse=True,
-            names_withdrawn=event.withdrawn,
-        )  # fmt: skip
-        self.store.wake(server.id)
-
-    async def wake(self, server_id: str) -> None:
-        self.store.wake(server_id)
+def _built(server: Server) -> bool:
+    """The machine that was ordered last is there, and its own key is known."""
+    return server.incarnation_cleared == server.incarnation and server.host_key_own
 
 
 def walk_in_memory(seed: int, odds: Odds | None = None, script: Script | None = None) -> World:

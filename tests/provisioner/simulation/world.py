@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
@@ -57,9 +58,11 @@ class Odds:
     pause_before_create: float = 0.04
     listed: float = 0.1
     cancel: float = 0.5
+    lively: float = 0.3
+    """That the customer does more than buy and leave."""
 
 
-CALM = Odds(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+CALM = Odds(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass
@@ -121,6 +124,12 @@ class World:
         self.server: Callable[[], Server | None] = lambda: None
         self.hid_something_at = -WINDOW
         self.sweeps = 0
+        # In a few lives most addresses are refused, so that the server is held up for a while.
+        unlucky = random.Random(f"addresses {self.seed}").random() < 0.05
+        self.listed = 0.75 if unlucky and self.odds.listed else self.odds.listed
+        self.accepted: Counter[str] = Counter()
+        self.stops = 0
+        self.anew: set[str] = set()
         self.background: set[asyncio.Task[Any]] = set()
 
     # -- time and misfortune ---------------------------------------------------------------------------------
@@ -196,7 +205,9 @@ class World:
                 )
         server = self.server()
         if kind == "instance" and server is not None and server.ever_ready and not one.zombie:
-            raise Violation("a server that was Ready is made anew")
+            self.anew.add(slot)
+            if len(self.anew) > self.accepted["rebuild"]:
+                raise Violation("a server that was Ready is made anew, and nobody has ordered it")
         self.sent.append(one)
         return one
 
@@ -310,6 +321,10 @@ class Clouded:
                 world.hid_something_at = world.now()
         done = error is None or (isinstance(error, CloudUnavailable) and world.random.random() < 0.5)
         answer = await method(zone, *args) if done else None
+        if name == "stop_in_place" and done:
+            server = world.server()
+            world.note(self._worker.name, f"stop_in_place {args[0]}")
+            world.stops += server is not None and world.works(self._worker, server.id)
         if name == "power_on" and done:
             world.note(self._worker.name, f"power_on {args[0]}")
             world.switched_on()
