@@ -39,14 +39,18 @@ class Reply:
         return {"status": self.status, "body": content}
 
 
-SECRET_FIELDS = {"access_token", "token", "password", "refresh_token", "key", "secret", "checkout_url"}
+SECRET_FIELDS = {
+    "access_token", "token", "password", "refresh_token", "key", "secret", "checkout_url", "otpauth_uri",
+    "recovery_codes",
+}  # fmt: skip
 
 
 def redact(value: Any) -> Any:
     """The same structure, secrets replaced: evidence is kept on disk, credentials are not."""
     if isinstance(value, dict):
         return {
-            k: "***" if k in SECRET_FIELDS and isinstance(v, str) else redact(v) for k, v in value.items()
+            k: "***" if k in SECRET_FIELDS and isinstance(v, str | list) else redact(v)
+            for k, v in value.items()
         }
     if isinstance(value, list):
         return [redact(item) for item in value]

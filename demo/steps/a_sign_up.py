@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo.steps.people import sign_up, token_of
+from demo.steps.people import second_factor, sign_up, token_of
 from demo.story import Check, Evidence, Step, Story, new_password
 
 
@@ -15,7 +15,8 @@ async def collect(story: Story) -> Evidence:
     invited = await a.api.send(
         "POST", f"{a.path}/invitations", {"email": story.member_email, "role": "member"}
     )
-    story.member, member_account = await sign_up(story, "Mia Member", story.member_email, new_password())
+    password = new_password()
+    story.member, member_account = await sign_up(story, "Mia Member", story.member_email, password)
     token = token_of(await story.letter(story.member_email, "/invitation#"))
     accepted = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
     again = await story.member.send("POST", "/v1/invitations/accept", {"token": token})
@@ -27,12 +28,13 @@ async def collect(story: Story) -> Evidence:
         "member": member_account,
         "accepted": accepted.shown,
         "accepted_again": again.shown,
+        "second_factor": await second_factor(story, story.member, story.member_email, password),
         "members": (await a.api.send("GET", f"{a.path}/members")).shown,
     }
 
 
 def judge(evidence: Evidence) -> list[Check]:
-    owner = evidence["owner"]
+    owner, factor = evidence["owner"], evidence["second_factor"]
     zones = {zone["id"]: zone for region in evidence["regions"]["body"]["items"] for zone in region["zones"]}
     roles = sorted(member["role"] for member in evidence["members"]["body"]["items"])
     return [
@@ -64,6 +66,12 @@ def judge(evidence: Evidence) -> list[Check]:
             "its second use is refused",
             400 <= evidence["accepted_again"]["status"] < 500,
             f"answered {evidence['accepted_again']['status']}",
+        ),
+        Check(
+            "the Member's second factor is asked for, and a recovery code stands in for it",
+            factor["without_code"]["body"].get("code") == "second_factor_required"
+            and factor["with_code"]["status"] == 201,
+            f"answered {factor['without_code']['status']} without, {factor['with_code']['status']} with a code",
         ),
         Check("one Owner and one Member", roles == ["member", "owner"], ", ".join(roles)),
     ]

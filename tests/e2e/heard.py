@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -59,10 +61,25 @@ class Heard:
                 self.take(item)
         elif isinstance(value, dict):
             for name, item in value.items():
-                if name in SECRET and isinstance(item, str):
+                if name == "recovery_codes":
+                    self._recovery_codes(item)
+                elif name in SECRET and isinstance(item, str):
                     self._add(name, item)
+                    self._authenticator(name, item)
                 else:
                     self.take(item)
+
+    def _authenticator(self, name: str, text: str) -> None:
+        """The key of `otpauth://…?secret=…` as it is typed, and as bytes in a dump."""
+        query = parse_qs(urlsplit(text).query) if name == "otpauth_uri" else {}
+        for secret in query.get("secret", []):
+            self.kinds[secret] = "authenticator key"
+            self.kinds[base64.b32decode(secret).hex()] = "authenticator key, bytes"
+
+    def _recovery_codes(self, codes: list[str]) -> None:
+        """With and without dashes; shorter than other secrets, but nothing that is met by chance."""
+        for code in codes:
+            self.kinds |= dict.fromkeys((code, code.replace("-", "")), "recovery code")
 
     def _add(self, kind: str, secret: str) -> None:
         if len(secret) >= SHORTEST:

@@ -26,7 +26,10 @@ from tests.e2e.heard import SHORTEST
 
 pytestmark = [pytest.mark.stack, pytest.mark.asvs("16.2.5")]
 
-KINDS = {"access_token", "token", "password", "cookie", "link in a mail", "key"}
+KINDS = {
+    "access_token", "token", "password", "cookie", "link in a mail", "key", "authenticator key",
+    "authenticator key, bytes", "recovery code",
+}  # fmt: skip
 LARGEST = 20_000_000
 """Bytes of a file on a customer's server beyond which it is a program's data, not something written about a secret."""
 
