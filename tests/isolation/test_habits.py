@@ -34,6 +34,7 @@ NOT_TWICE: dict[str, str] = {
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/webmail-sessions": "a link that works once",
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/chosen-password": "the present password is refused; "
     "of a body with a password not even a hash is kept",
+    "POST /v1/workspaces/{workspace_id}/webhook-deliveries/{delivery_id}/replay": "goes by its old id",
     "POST /v1/workspaces/{workspace_id}/zones/{zone_id}/proof": "looks once more",
     "POST /v1/workspaces/{workspace_id}/zones/{zone_id}/plan/apply": "the plan's id: applied once",
 }
