@@ -160,9 +160,10 @@ class HostDesired(_Document):
     webmail_key_version: int | None = None
     """The version of the sign-in key that the host should hold; the key itself goes by `set_webmail_key`."""
     mail_service: Literal["full", "outbound_paused", "read_only"] = "full"
-    """Paused: what the customer's mailboxes submit is put off, and what waits in the queue stays there. Read-only:
-    their mail from outside is put off too. Signing in, reading and fetching go on; our own mailboxes are never
-    concerned, so that the self-test still proves the machine."""
+    """Paused: what the customer's mailboxes submit is put off, what waits in the queue stays there, and no Sieve script
+    runs, since it could redirect or answer. Read-only: their mail from outside is put off too, and over IMAP mail is
+    read and marked as seen, nothing else. Signing in goes on; our own mailboxes are never concerned, so that the
+    self-test still proves the machine."""
     domains: tuple[DomainOnHost, ...] = ()
     mailboxes: tuple[MailboxDesired, ...] = ()
     limits: HostLimits = HostLimits()

@@ -187,5 +187,30 @@ def test_a_paused_host_puts_off_the_customer_s_mail_and_no_other(
     assert [bool(table.strip()) for table in tables] == [senders, recipients, transports]
     for table in tables:
         assert all(line.lstrip("@").startswith("example-a.test ") for line in table.splitlines() if line)
-    others = {path: text for path, text in files.items() if "/paused_" not in path}
-    assert others == {path: text for path, text in rendered().items() if "/paused_" not in path}
+    concerned = {path for path, text in files.items() if text != rendered()[path]}
+    paused = {f"{folder}/paused_{name}" for name in ("senders", "recipients", "transports")}
+    assert concerned <= {*paused, "/etc/dovecot/dovecot.conf"}
+
+
+def test_scripts_that_could_send_run_only_while_sending_is_not_paused() -> None:
+    runs = {
+        stage: "sieve = yes"
+        in rendered(mail_service=stage)["/etc/dovecot/dovecot.conf"].partition("protocol lmtp")[2]
+        for stage in ("full", "outbound_paused", "read_only")
+    }
+    assert runs == {"full": True, "outbound_paused": False, "read_only": False}
+
+
+def test_a_read_only_host_lets_customers_read_and_its_own_mailboxes_do_all() -> None:
+    texts = {
+        stage: rendered(mail_service=stage)["/etc/dovecot/dovecot.conf"]
+        for stage in ("full", "outbound_paused", "read_only")
+    }
+    assert [stage for stage, text in texts.items() if "acl" in text] == ["read_only"]
+    assert "acl owner {\n  rights = lrs\n}" in texts["read_only"]
+    assert [
+        line.split("=")[1].split("@")[0] for line in texts["read_only"].splitlines() if "user=" in line
+    ] == [
+        "selftest",
+        "reports",
+    ]
