@@ -258,9 +258,11 @@ class Exports:
             number += 1
             ahead = asyncio.create_task(self._recorded(database, redeemed, number))
             try:
+                written = []
                 for start in range(0, len(page.rows), ROWS_AT_ONCE):
-                    yield writer.rows(_opened(page, start)).encode()
+                    written.append(writer.rows(_opened(page, start)))
                     await asyncio.sleep(0)
+                yield "".join(written).encode()
                 page = await ahead
             finally:
                 ahead.cancel()
