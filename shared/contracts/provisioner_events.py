@@ -129,6 +129,25 @@ class ServerDeleted(EventData):
     ordered_at: AwareDatetime | None = None
 
 
+class JobStepChanged(EventData):
+    """Subject: the job. One of its named steps is in another state; `job_state` is that of the whole job after it.
+    `subject_id` is what the job works on: the server itself, a domain or a mailbox of it."""
+
+    type: ClassVar[str] = "provisioner.job.step_changed.v1"
+    workspace_id: str
+    server_id: str
+    job_id: str
+    kind: str
+    subject_id: str
+    job_state: Literal["pending", "running", "ok", "failed", "stalled"]
+    step: str
+    title: str
+    state: Literal["pending", "running", "ok", "failed", "retrying"]
+    attempt: int
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+
+
 class SubscriptionActivated(EventData):
     """Subject: the subscription."""
 

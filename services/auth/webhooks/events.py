@@ -22,6 +22,23 @@ class _Data(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class JobStepData(_Data):
+    """`state` is the step's, `job_state` the whole job's after it. What the step said is in the job itself:
+    `GET /v1/workspaces/{workspace_id}/jobs/{job_id}`."""
+
+    job_id: str
+    kind: str
+    server_id: str
+    subject_id: str
+    job_state: Literal["pending", "running", "ok", "failed", "stalled"]
+    step: str
+    title: str
+    state: Literal["pending", "running", "ok", "failed", "retrying"]
+    attempt: int
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
 class ServerData(_Data):
     server_id: str
     hostname: str
@@ -151,6 +168,7 @@ class Offered:
 
 _P, _R, _D = provisioner_events, reputation_events, dns_events
 OFFERED: Final[tuple[Offered, ...]] = (
+    Offered("job.step", "A named step of a job is in another state", _P.JobStepChanged, JobStepData),
     Offered("server.ready", "A server is ready", _P.ServerReady, ServerReadyData),
     Offered("server.stalled", "A server takes longer than it should", _P.ServerStalled, ServerStalledData),
     Offered("server.degraded", "Something on a server does not hold any more", _P.ServerDegraded, ServerTroubleData),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.http.public import MAX_URL
 
 EventName = Literal[
+    "job.step",
     "server.ready",
     "server.stalled",
     "server.degraded",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, func, or_, select
@@ -62,6 +62,34 @@ async def of_server(session: AsyncSession, server_id: str, after: str | None, li
     if after is not None:
         query = query.where(Job.id < after)
     return (await session.scalars(query)).all()
+
+
+async def newest(session: AsyncSession, server_id: str, subject_id: str, *, before_log: int) -> Job | None:
+    """The job of the subject that a row of this number is of, if it is of one."""
+    query = (
+        select(Job)
+        .where(Job.server_id == server_id, Job.subject_id == subject_id, Job.after_log < before_log)
+        .order_by(Job.id.desc())
+        .limit(1)
+    )
+    found: Job | None = await session.scalar(query)
+    return found
+
+
+async def each_of(session: AsyncSession, job: Job) -> AsyncIterator[StepLog]:
+    """The job's rows in order, read as far as somebody wants to know: the log of a server goes on after its jobs."""
+    query = (
+        select(StepLog)
+        .where(StepLog.server_id == job.server_id, StepLog.id > job.after_log)
+        .where(StepLog.subject_id == job.subject_id)
+        .order_by(StepLog.id)
+    )
+    rows = await session.stream_scalars(query, execution_options={"yield_per": 100})
+    try:
+        async for row in rows:
+            yield row
+    finally:
+        await rows.close()
 
 
 async def log_of(session: AsyncSession, job: Job) -> Sequence[StepLog]:

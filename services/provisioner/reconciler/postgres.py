@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.jobs import announcing
 from services.provisioner.models import (
     Address,
     CloudResource,
@@ -17,6 +18,7 @@ from services.provisioner.models import (
     Mailbox,
     MailboxVerifier,
     Server,
+    StepLog,
     Subscription,
 )
 from services.provisioner.reconciler import lease as leases
@@ -46,7 +48,9 @@ class PostgresStore:
     @asynccontextmanager
     async def hold(self, lease: Lease) -> AsyncIterator[PostgresHeld]:
         async with self._database.transaction() as session:
-            yield PostgresHeld(session, await leases.hold(session, lease), lease)
+            held = PostgresHeld(session, await leases.hold(session, lease), lease)
+            yield held
+            await held.announce()
 
 
 class PostgresHeld:
@@ -56,6 +60,17 @@ class PostgresHeld:
         self.session = session
         self.server = server
         self._lease = lease
+        self._logged: list[StepLog] = []
+
+    def log(self, row: StepLog) -> None:
+        self.session.add(row)
+        self._logged.append(row)
+
+    async def announce(self) -> None:
+        """Tells what the new rows of the step log change; they have their numbers by then."""
+        if self._logged:
+            await self.session.flush()
+            await announcing.announce(self.session, self._logged)
 
     async def load(self) -> Known:
         return await load(self.session, self.server)

@@ -71,6 +71,10 @@ class Held(Protocol):
         Comes last."""
         ...
 
+    def log(self, row: StepLog) -> None:
+        """Adds a row to the step log. What it changes of a job's steps is told when the transaction commits."""
+        ...
+
     async def emit(self, event: EventData, *, subject: str, version: int) -> None:
         """Published if, and only if, the transaction commits."""
         ...
@@ -140,7 +144,7 @@ class Write:
         evidence: dict[str, Any] | None = None,
     ) -> None:
         """Adds a row to the step log; `subject_id` is the domain or mailbox it is about, else the server."""
-        self.session.add(
+        self.held.log(
             StepLog(
                 workspace_id=self.server.workspace_id,
                 server_id=self.server.id,

@@ -168,6 +168,9 @@ class MemoryHeld:
     def session(self) -> MemoryHeld:
         return self
 
+    def log(self, row: StepLog) -> None:
+        self.add(row)
+
     def _get(self, entity: type[Any], ident: Any) -> Any:
         key = (entity, ident)
         if key in self._changed:
