@@ -26,6 +26,14 @@ REFUSALS = [*map(str, (*range(400, 416), 422, 428, 429)), "5xx"]
 ACCEPTABLE = ["2xx", "303", "401", "402", "403", "404", "409", "410", "412", "422", "429", "503"]
 """Answers to well-formed requests: whether a 422 was about meaning is `hooks.valid_data_breaks_no_shape`."""
 
+SIGNS_OUT = (
+    "--exclude-path",
+    "/v1/auth/sessions/current",
+    "--exclude-path",
+    "/v1/auth/sessions/{session_id}",
+)
+"""Left to the run against auth itself: after it the gateway would refuse all that follows with 401."""
+
 LIVES_AND_ENDS = "ensure_resource_availability,use_after_free"
 """Left to the run against the gateway: it lets A into the workspaces that she makes, and out of those that she ends."""
 
@@ -35,7 +43,7 @@ async def test_the_gateway_does_what_its_document_says(
     service_database: ServiceDatabases, trust: Trust, tmp_path: Path
 ) -> None:
     async with gateway_house(service_database, trust, tmp_path) as house:
-        status, report = await attack(house, "/v1/openapi.json", tmp_path)
+        status, report = await attack(house, "/v1/openapi.json", tmp_path, *SIGNS_OUT)
     assert status == 0, report
 
 
