@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.db.database import Database
 from tests.fixtures import rows
 from tests.isolation import factories
-from tests.isolation.functions import FOREIGN, OWN, Fields, Late
+from tests.isolation.asked import Fields, Late
+from tests.isolation.functions import FOREIGN, OWN
 from tests.isolation.world import Customer, World
 
 
