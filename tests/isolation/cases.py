@@ -30,6 +30,13 @@ class Case:
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
     @property
+    def public(self) -> bool:
+        """Open to everybody: whom it refuses, the service refuses."""
+        return any(
+            (each.method, each.path) == self.route and each.access == "public" for each in TABLE.routes
+        )
+
+    @property
     def of_workspace(self) -> bool:
         return "workspace_id" in self.parameters
 
