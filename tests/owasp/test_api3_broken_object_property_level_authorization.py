@@ -30,6 +30,14 @@ SHOWN = {
     "POST /v1/secret-scanning/alerts: token_hash",  # the shape of the partner who asks
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/reveal: password",  # what it is for
     "POST /v1/workspaces/{workspace_id}/mailboxes/{mailbox_id}/app-passwords: password",  # shown this once
+    "POST /v1/workspaces/{workspace_id}/webhooks: secret",  # shown this once
+    "POST /v1/workspaces/{workspace_id}/webhooks/{webhook_id}/rotate: secret",
+    # Until when messages carry the old signature beside the new one.
+    "POST /v1/workspaces/{workspace_id}/webhooks: previous_secret_until",
+    "GET /v1/workspaces/{workspace_id}/webhooks: previous_secret_until",
+    "GET /v1/workspaces/{workspace_id}/webhooks/{webhook_id}: previous_secret_until",
+    "PATCH /v1/workspaces/{workspace_id}/webhooks/{webhook_id}: previous_secret_until",
+    "POST /v1/workspaces/{workspace_id}/webhooks/{webhook_id}/rotate: previous_secret_until",
     # Counts and ids of passwords, and whether one opens.
     "GET /v1/workspaces/{workspace_id}/credential-reads: password_valid",
     "GET /v1/workspaces/{workspace_id}/credential-reads: app_password_ids",

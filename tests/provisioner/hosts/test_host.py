@@ -210,13 +210,13 @@ async def _with_mailboxes(made: World, server: Server, *boxes: MailboxDesired) -
     server.facts = await made.ssh.apply(server.address, server.desired)
 
 
-def _carol(*passwords: str, limits: MailboxLimits | None = None) -> MailboxDesired:
+def _carol(*passwords: str) -> MailboxDesired:
     verifiers = tuple(MailboxVerifier(version=n, hash=argon2(text)) for n, text in enumerate(passwords, 1))
     return MailboxDesired(
         mailbox_id="mbx_carol",
         address="carol@example-a.test",
         verifiers=verifiers,
-        limits=limits or MailboxLimits(),
+        limits=MailboxLimits(),
     )
 
 
@@ -323,14 +323,19 @@ async def _serve(made_world: World, server: Server, mail_service: str) -> None:
 
 
 def refused_code(server: Server, trust: ssl.SSLContext) -> int:
-    """What alice gets for a message to bob: 0 when it is taken."""
-    try:
-        send(server, trust, "alice@example-a.test", "secret-a", ["bob@example-a.test"])
-    except smtplib.SMTPRecipientsRefused as error:
-        return next(iter(error.recipients.values()))[0]
-    except smtplib.SMTPResponseException as error:
-        return error.smtp_code
-    return 0
+    """What alice gets for a message to bob: 0 when it is taken. She tries again, as clients do, when Postfix has just
+    lost the Dovecot that checked passwords (454)."""
+    for _ in range(5):
+        try:
+            send(server, trust, "alice@example-a.test", "secret-a", ["bob@example-a.test"])
+        except smtplib.SMTPRecipientsRefused as error:
+            return next(iter(error.recipients.values()))[0]
+        except smtplib.SMTPResponseException as error:
+            if error.smtp_code != 454:
+                return error.smtp_code
+        else:
+            return 0
+    return 454
 
 
 def from_outside(server: Server, recipient: str) -> int:
@@ -476,14 +481,19 @@ async def test_mail_log_tells_a_message_s_way(
 async def test_the_limit_counts_recipients_and_no_postmaster_lifts_it(
     made_world: World, server: Server, trust: ssl.SSLContext
 ) -> None:
-    limits = MailboxLimits(recipients_per_hour=6, recipients_per_day=100)
-    await _with_mailboxes(made_world, server, _carol("limited", limits=limits))
+    dora = MailboxDesired(
+        mailbox_id="mbx_dora",
+        address="dora@example-a.test",
+        verifiers=(MailboxVerifier(version=1, hash=argon2("limited")),),
+        limits=MailboxLimits(recipients_per_hour=6, recipients_per_day=100),
+    )
+    await _with_mailboxes(made_world, server, dora)
     many = ["alice@example-a.test", "bob@example-a.test", f"postmaster@{server.hostname}"]
 
     def try_to_send() -> int:
         for sent in range(6):
             try:
-                send(server, trust, "carol@example-a.test", "limited", many)
+                send(server, trust, dora.address, "limited", many)
             except smtplib.SMTPDataError as error:
                 return sent if error.smtp_code == 451 else -error.smtp_code
         return 6
@@ -698,9 +708,7 @@ async def test_ended_webmail_is_out_at_once_and_that_of_others_goes_on(
     used, held, unused, others = (secrets.token_urlsafe(16) for _ in range(4))
     browser, other = Browser(server, trust), Browser(server, trust)
     for one, who, jti in ((browser, alice, used), (other, bob, others)):
-        status, _, text = await asyncio.to_thread(
-            one.request, SSO, {"token": mint(keys, server, who, jti=jti)}
-        )
+        status, text = await _opens(one, mint(keys, server, who, jti=jti))
         assert status == 302, text
     script = HOLD.replace("'", '"')
     token = mint(keys, server, alice, jti=held)
@@ -725,12 +733,20 @@ async def test_ended_webmail_is_out_at_once_and_that_of_others_goes_on(
         assert alice not in page
         assert "_task=login" in location + page
     token = mint(keys, server, alice, jti=unused)
-    assert (await asyncio.to_thread(Browser(server, trust).request, SSO, {"token": token}))[0] == 401
+    assert (await _opens(Browser(server, trust), token))[0] == 401
     status, _, page = await asyncio.to_thread(other.request, "/?_task=mail")
     assert status == 200
     assert bob in page
-    token = mint(keys, server, alice)
-    assert (await asyncio.to_thread(Browser(server, trust).request, SSO, {"token": token}))[0] == 302
+    assert (await _opens(Browser(server, trust), mint(keys, server, alice)))[0] == 302
+
+
+async def _opens(browser: Browser, token: str) -> tuple[int, str]:
+    """Status and page of a sign-in, once nginx has forgotten those that the tests before made at once."""
+    while True:
+        status, _, page = await asyncio.to_thread(browser.request, SSO, {"token": token})
+        if status != 429:
+            return status, page
+        await asyncio.sleep(1)
 
 
 async def test_only_webmail_s_user_may_ask_the_broker(server: Server) -> None:
