@@ -50,11 +50,18 @@ def _restart_sso() -> None:
     run("systemctl", "restart", "sc-ssod")
 
 
+def _restart_dovecot() -> None:
+    """Not reloaded: sessions would go on under the old rules, and what follows could still meet the old processes.
+    Wishes may follow one another within seconds; systemd would take that for a service that keeps failing."""
+    run("systemctl", "reset-failed", "dovecot", check=False)
+    run("systemctl", "restart", "dovecot")
+
+
 EFFECTS: dict[str, Callable[[], object]] = {
     "nftables": lambda: run("nft", "-f", "/etc/nftables.conf"),
     "postmap": lambda: None,
     "postfix": lambda: run("systemctl", "restart", "postfix"),
-    "dovecot": lambda: run("systemctl", "reload-or-restart", "dovecot"),
+    "dovecot": _restart_dovecot,
     # Not reloaded: for a while its old worker would go on serving, and mail of a new domain leave unsigned.
     "rspamd": lambda: run("systemctl", "restart", "rspamd"),
     "nginx": _reload_nginx,
@@ -98,14 +105,21 @@ def publish_sites(domains: list[str]) -> bool:
 
 
 def settle(effects: set[str]) -> None:
-    """Has everything reread that changed: the firewall first, the rest side by side."""
+    """Has everything reread that changed: the firewall first, Postfix last, the rest side by side."""
     if "nftables" in effects:
         EFFECTS["nftables"]()
     if "units" in effects:
         EFFECTS["units"]()
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        for job in [pool.submit(EFFECTS[name]) for name in sorted(effects - {"nftables", "units"})]:
+        for job in [
+            pool.submit(EFFECTS[name]) for name in sorted(effects - {"nftables", "units", "postfix"})
+        ]:
             job.result()
+    # Its processes keep a connection to the Dovecot that checks passwords; without it the right one is refused.
+    if "postfix" in effects:
+        EFFECTS["postfix"]()
+    elif "dovecot" in effects:
+        run("systemctl", "reload", "postfix")
     if "rspamd" in effects:
         facts.wait_for_port(11332)
     DIRTY.unlink(missing_ok=True)
