@@ -264,7 +264,6 @@ class Pipeline:
             has_body=head.has_body,
             content_length=int(length) if length is not None else None,
             request_id=request_id,
-            stream=route.stream,
             cookies=route.service == "auth" and route.access != "workspace",
             verdict=trail.verdict,
             whole=scope.get("whole"),

@@ -49,7 +49,6 @@ class Exchange:
     has_body: bool
     content_length: int | None
     request_id: bytes
-    stream: bool
     cookies: bool
     verdict: Verdict | None
     """What the rate limit said: every answer tells it."""
@@ -59,6 +58,10 @@ class Exchange:
     """Of a stream: whether the caller may still have what he is being sent. Asked each second."""
     begun: bool = False
     """Whether anything has been sent to the caller."""
+
+    @property
+    def stream(self) -> bool:
+        return self.allowed is not None
 
 
 class Proxy:

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.auth.bindings import BINDINGS as AUTH
 from services.provisioner.bindings import BINDINGS
 from services.reputation.bindings import BINDINGS as REPUTATION
 from tests.fixtures import run
@@ -149,7 +150,7 @@ async def bench(
     directory: Path, postgres: Postgres, rabbit: Rabbit, trust: Trust, workers: int, **fields: object
 ) -> AsyncIterator[Bench]:
     """A database and a world of their own, and `workers` processes between them. `directory` is an empty folder."""
-    await rabbit.declare((*BINDINGS, *REPUTATION))
+    await rabbit.declare((*BINDINGS, *AUTH, *REPUTATION))
     database = make_database(postgres, "provisioner")
     migrate("provisioner", database.owner_url)
     postgres.psql("create extension if not exists pg_stat_statements", database.name)

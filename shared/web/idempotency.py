@@ -80,15 +80,16 @@ class Idempotency:
     ) -> Response:
         """Runs `call` once for this key and answers with what it returns (a pydantic model or JSON).
 
-        `secret_fields` are top-level members that are shown this once: they are stored as null, and a replay has
-        null there.
+        `secret_fields` are top-level members that are shown this once: they are stored as null, a replay has null
+        there, and nothing on the way keeps the answer.
         """
         stored = await self.locked()
         if stored is not None:
             return _replay(stored)
         content = jsonable_encoder(await call())
         await self.store(status_code, _without(content, secret_fields))
-        return JSONResponse(content, status_code=status_code, headers=headers)
+        unkept = {"Cache-Control": "no-store"} if secret_fields else {}
+        return JSONResponse(content, status_code=status_code, headers={**unkept, **(headers or {})})
 
     async def locked(self) -> Any:
         """Holds the key until the transaction ends; what is stored under it, or None. Raises IdempotencyInFlight,

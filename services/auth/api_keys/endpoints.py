@@ -31,7 +31,6 @@ async def create_api_key(
         status_code=201,
         call=lambda: service.create(session, wired.clock, wired.keys, identity, workspace_id, request),
         secret_fields={"key"},
-        headers={"Cache-Control": "no-store"},
     )
 
 
@@ -62,7 +61,6 @@ async def rotate_api_key(
             session, wired.clock, wired.keys, identity, workspace_id, key_id, request
         ),
         secret_fields={"key"},
-        headers={"Cache-Control": "no-store"},
     )
 
 

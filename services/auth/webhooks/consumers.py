@@ -23,20 +23,19 @@ async def on_fact(context: HandlerContext, event: EventData) -> None:
         if not isinstance(event, offered.event) or not offered.when(event):
             continue
         webhooks = await repository.wanting(context.session, workspace_id, offered.name)
-        body = message_of(offered, context.envelope, event) if webhooks else b""
-        for webhook in webhooks:
-            await repository.queue(
-                context.session,
-                id=new_id("whd"),
-                workspace_id=workspace_id,
-                webhook_id=webhook.id,
-                event_id=context.envelope.id,
-                event=offered.name,
-                body=body,
-                created_at=now,
-                queued_at=now,
-                next_attempt_at=now,
-            )
+        if not webhooks:
+            continue
+        common = {
+            "workspace_id": workspace_id,
+            "event_id": context.envelope.id,
+            "event": offered.name,
+            "body": message_of(offered, context.envelope, event),
+            "created_at": now,
+            "queued_at": now,
+            "next_attempt_at": now,
+        }
+        rows = [{**common, "id": new_id("whd"), "webhook_id": webhook.id} for webhook in webhooks]
+        await repository.queue(context.session, rows)
 
 
 BINDINGS: tuple[Binding, ...] = tuple(

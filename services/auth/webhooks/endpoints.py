@@ -46,7 +46,6 @@ async def create_webhook(
         status_code=201,
         call=lambda: wired.webhooks.create(session, identity, workspace_id, request),
         secret_fields={"secret"},
-        headers={"Cache-Control": "no-store"},
     )
 
 
@@ -111,7 +110,6 @@ async def rotate_webhook_secret(
         status_code=201,
         call=lambda: wired.webhooks.rotate(session, identity, workspace_id, webhook_id, request),
         secret_fields={"secret"},
-        headers={"Cache-Control": "no-store"},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -103,9 +103,9 @@ async def wanting(session: AsyncSession, workspace_id: str, event: str) -> Seque
     return (await session.execute(statement)).scalars().all()
 
 
-async def queue(session: AsyncSession, **values: Any) -> None:
-    """An event that this webhook has is not queued twice."""
-    await session.execute(insert(WebhookDelivery).values(**values).on_conflict_do_nothing())
+async def queue(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """An event that a webhook has is not queued twice."""
+    await session.execute(insert(WebhookDelivery).values(rows).on_conflict_do_nothing())
 
 
 async def claim_due(

@@ -183,9 +183,10 @@ def renew(kept: dict[str, Any], *, retry_now: bool = False) -> tuple[list[dict[s
             issued.append(name)
     hostname = kept["desired"]["hostname"]
     if hostname in issued:
-        # smtpd processes live for hours and hold the old key: reload ends them when they are idle.
-        run("systemctl", "reload", "postfix")
+        # smtpd processes live for hours and hold the old key, and a connection to the Dovecot that checks passwords:
+        # reload ends them when they are idle.
         run("systemctl", "reload", "dovecot")
+        run("systemctl", "reload", "postfix")
     if issued:
         publish_sites([name for name in wanted(kept) if name != hostname])
         EFFECTS["nginx"]()
