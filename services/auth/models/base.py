@@ -1,0 +1,16 @@
+"""The base of all tables here, with those of the kit."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import DeclarativeBase
+
+from shared.db import kit_tables
+from shared.db.base import TYPE_MAP, new_metadata
+
+
+class Base(DeclarativeBase):
+    metadata = new_metadata()
+    type_annotation_map = TYPE_MAP
+
+
+kit = kit_tables.define(Base)
