@@ -15,7 +15,8 @@ from tests.fixtures.identity import trust
 
 __all__ = ["postgres", "rabbit", "rabbit_node", "service_database", "trust"]
 
-STORY = "tests/e2e/test_story"
+TOGETHER = ("tests/e2e/test_story", "tests/provisioner/hosts/on_host/")
+"""Beginnings of the paths of modules that share a stack, or a host."""
 NOT_APPLICABLE = "not applicable: "
 SERVERS = frozenset({"postgres", "rabbit_node"})
 
@@ -58,11 +59,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class ByModule(LoadScopeScheduling):
-    """Each module on one worker, so that what it sets up is set up once; the story's modules share theirs."""
+    """Each module on one worker, so that what it sets up is set up once; some modules share theirs."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return STORY if module.startswith(STORY) else module
+        return next((group for group in TOGETHER if module.startswith(group)), module)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import pytest_asyncio
 
+from tests.provisioner.hosts.clients import read, send
 from tests.provisioner.hosts.conftest import ready_server
-from tests.provisioner.hosts.test_host import read, send
 from tests.provisioner.hosts.world import Server, World
 
 pytestmark = [pytest.mark.host, pytest.mark.asyncio(loop_scope="module")]
