@@ -66,7 +66,8 @@ def build_app(
     problems.install(app)
     health.install(app, {"database": base.ping, **(checks or {})})
     for router in routers:
-        app.include_router(router)
+        # As their modules have made them: `include_router` would work each of them out anew.
+        app.router.routes += router.routes
     check_routes(app, service)
     openapi.describe(app)
     verifier = InternalVerifier(settings.identity_trust_dir, service, clock=clock)
