@@ -67,13 +67,18 @@ async def part_one(
         async with bench(folder(place, f"build{count}"), postgres, rabbit, trust, count, **SETTINGS) as one:
             found.append(await build(one, servers))
         print(found[-1].row(), flush=True)
-    extra = found[0].calls
-    many = {
-        name: round(calls / servers, 2)
-        for name, calls in extra.items()
-        if calls > servers * MINIMUM.get(name, 0)
-    }
-    print(f"\ncalls beyond the least of {sum(MINIMUM.values())}, a server: {many}")
+        if found[-1].waiting:
+            print(
+                f"\nstood still with {found[-1].ready:,} ready: {'; '.join(found[-1].waiting)}\n", flush=True
+            )
+    print(f"\ncalls beyond the least of {sum(MINIMUM.values())}, a server:")
+    for built in found:
+        many = {
+            name: round(calls / servers - MINIMUM.get(name, 0), 2)
+            for name, calls in sorted(built.calls.items())
+            if calls > servers * MINIMUM.get(name, 0)
+        }
+        print(f"{built.workers} workers: {many}")
     return found
 
 
@@ -109,6 +114,8 @@ def production(name: str) -> Any:
 def judge(built: list[Built], left: list[Idle]) -> bool:
     rows = []
     if built:
+        unready = sum(one.servers - one.ready for one in built)
+        rows.append(("servers that did not get ready", float(unready), 0.0))
         rows.append(("cloud calls a server, by the least", max(one.ratio for one in built), MOST_CALLS))
     if left:
         rows.append((f"share of a core, {left[-1].servers:,} idle servers", left[-1].cores, MOST_CORES))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from bench.provisioner.stage import Bench, until
-from services.provisioner.models import Condition
+from bench.provisioner.stage import Bench
+from services.provisioner.models import Condition, StepLog
+from services.provisioner.reconciler.record import STALLED
+
+STILL_SECONDS = 60.0
+TELL_SECONDS = 10.0
 
 MINIMUM = {
     "reserve_ip": 2,
@@ -40,6 +47,9 @@ class Built:
     statements: int
     cpu_seconds: float
     calls: dict[str, int]
+    ready: int
+    waiting: list[str]
+    """Of those that did not get ready: what they wait for."""
 
     @property
     def calls_a_server(self) -> float:
@@ -71,16 +81,16 @@ HEAD = (
 
 
 async def build(one: Bench, servers: int) -> Built:
-    """Raises TimeoutError when they are not all Ready in ten minutes, or in three seconds each if that is longer."""
+    """Ends when all are Ready, or when nothing has happened for a minute."""
+    one.forget_statements()
+    calls, cpu = Counter(one.stage.outside.cloud.calls), one.workers.cpu_seconds()
+    steps, claims = await _counters(one)
+    began = time.perf_counter()
     async with one.others():
-        one.forget_statements()
-        calls, cpu = Counter(one.stage.outside.cloud.calls), one.workers.cpu_seconds()
-        steps, claims = await _counters(one)
-        began = time.perf_counter()
         for _ in range(servers):
             await one.stage.paid()
-        await until(lambda: _all_ready(one, servers), max(600.0, servers * 3.0))
-        seconds = time.perf_counter() - began
+        ready = await _all_ready(one, servers)
+    seconds = time.perf_counter() - began
     steps_after, claims_after = await _counters(one)
     return Built(
         workers=len(one.workers.running),
@@ -91,6 +101,8 @@ async def build(one: Bench, servers: int) -> Built:
         statements=one.statements(),
         cpu_seconds=one.workers.cpu_seconds() - cpu,
         calls=dict(Counter(one.stage.outside.cloud.calls) - calls),
+        ready=ready,
+        waiting=[] if ready == servers else await waiting(one),
     )
 
 
@@ -100,7 +112,37 @@ async def _counters(one: Bench) -> tuple[float, float]:
     return steps, claims
 
 
-async def _all_ready(one: Bench, servers: int) -> bool:
+async def _all_ready(one: Bench, servers: int) -> int:
+    """How many have become Ready when all have, or when none gets on any more. Tells how far it is now and then."""
+    began = moved = told = time.perf_counter()
+    last: tuple[int, int] | None = None
+    while True:
+        now, seen = time.perf_counter(), await _seen(one)
+        if seen != last:
+            last, moved = seen, now
+        if seen[0] == servers or now - moved > STILL_SECONDS:
+            return seen[0]
+        if now - told > TELL_SECONDS:
+            told = now
+            load = os.getloadavg()[0]
+            print(f"{now - began:6.0f} s: {seen[0]:,} of {servers:,} ready, load {load:.1f}", file=sys.stderr)
+        await asyncio.sleep(0.2)
+
+
+async def _seen(one: Bench) -> tuple[int, int]:
+    """Servers that are Ready, and the number of the last row of the step log."""
+    ready = select(func.count()).where(Condition.type == "HeldReleased", Condition.status == "true")
     async with one.stage.database.transaction() as session:
-        done = select(func.count()).where(Condition.type == "HeldReleased", Condition.status == "true")
-        return bool(await session.scalar(done) == servers)
+        row = (await session.execute(select(ready.scalar_subquery(), func.max(StepLog.id)))).one()
+    return int(row[0]), int(row[1] or 0)
+
+
+async def waiting(one: Bench) -> list[str]:
+    """What the servers wait for that are not Ready."""
+    query = (
+        select(Condition.type, Condition.reason, func.count())
+        .where(Condition.status != "true", Condition.type != STALLED)
+        .group_by(Condition.type, Condition.reason)
+    )
+    async with one.stage.database.transaction() as session:
+        return [f"{count} x {kind} {reason}" for kind, reason, count in await session.execute(query)]

@@ -10,12 +10,11 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from bench.provisioner.building import build
+from bench.provisioner.building import build, waiting
 from bench.provisioner.stage import Bench
-from services.provisioner.models import Condition, Server
-from services.provisioner.reconciler.record import STALLED
+from services.provisioner.models import Server
 from services.provisioner.steps import names
 from shared.contracts.provisioner_events import ServerDnsDesired
 from tests.provisioner.cloud import Thing
@@ -96,13 +95,7 @@ async def idle(one: Bench, servers: int, seconds: float) -> Idle:
 
 async def _all_well(one: Bench) -> None:
     """Raises RuntimeError when a server is not as it should be: the fleet was not idle then."""
-    async with one.stage.database.transaction() as session:
-        troubles = await session.execute(
-            select(Condition.type, Condition.reason, func.count())
-            .where(Condition.status != "true", Condition.type != STALLED)
-            .group_by(Condition.type, Condition.reason)
-        )
-        found = [f"{count} x {kind} {reason}" for kind, reason, count in troubles]
+    found = await waiting(one)
     if found:
         log = (one.workers.directory / "worker0.log").read_text()[:4000]
         raise RuntimeError(f"the fleet was not idle: {'; '.join(found)}\n{log}")

@@ -9,15 +9,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.auth.bindings import BINDINGS as AUTH
+from services.dns.bindings import BINDINGS as DNS
 from services.provisioner.bindings import BINDINGS
 from services.reputation.bindings import BINDINGS as REPUTATION
 from tests.fixtures import run
@@ -28,12 +28,14 @@ from tests.provisioner.stage import Stage
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SECRETS = ("database_url", "scaleway_secret_key", "stripe_secret_key", "host_key_secret", "amqp_url")
+OTHERS = "bench_others"
+"""The role with which the bench itself works in the workers' database: what it asks is not counted as theirs."""
 # Begin, commit and rollback frame queries; they are not counted as some.
-_STATEMENTS = """select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
-where d.datname = '{name}' and query !~* '^(begin|commit|rollback)'"""
-_BY_TEXT = """select calls, regexp_replace(left(query, 110), '\\s+', ' ', 'g')
-from pg_stat_statements s join pg_database d on d.oid = s.dbid
-where d.datname = '{name}' and query !~* '^(begin|commit|rollback)' order by calls desc limit {most}"""
+_COUNTED = """from pg_stat_statements s join pg_database d on d.oid = s.dbid
+where d.datname = '{name}' and userid = 'provisioner_worker'::regrole and query !~* '^(begin|commit|rollback)'"""
+_STATEMENTS = f"select coalesce(sum(calls), 0)::bigint {_COUNTED}"
+_BY_TEXT = f"""select calls, regexp_replace(left(query, 110), '\\s+', ' ', 'g') {_COUNTED}
+order by calls desc limit {{most}}"""
 
 
 def counted(postgres: Postgres) -> None:
@@ -42,6 +44,9 @@ def counted(postgres: Postgres) -> None:
     postgres.cluster.stop()
     postgres.cluster.start()
     postgres.psql("create extension pg_stat_statements")
+    postgres.psql(
+        f"create role {OTHERS} login in role provisioner_worker password '{postgres.role_password}'"
+    )
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Workers:
     """Processes of `bench.provisioner.worker`."""
 
     directory: Path
+    database_url: str = field(repr=False)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     async def start(self, stage: Stage, outside: Path, count: int) -> None:
@@ -61,6 +67,7 @@ class Workers:
         values = json.loads(stage.settings.model_dump_json(exclude_none=True))
         values |= {name: getattr(stage.settings, name).get_secret_value() for name in _SECRETS}
         values |= {"outside": str(outside), "owner": f"w{number}", "socket": str(self._socket(number))}
+        values["database_url"] = self.database_url
         file = self.directory / f"worker{number}.json"
         file.touch(0o600)
         file.write_text(json.dumps({**values, "log_level": "WARNING"}))
@@ -77,15 +84,20 @@ class Workers:
             return await client.get(path)
 
     async def _answers(self, number: int) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while True:
-                if self.running[number].poll() is not None:
-                    log = self.directory / f"worker{number}.log"
-                    raise RuntimeError(f"worker {number} ended: {log.read_text()[-2000:]}")
+                self.check()
                 with contextlib.suppress(httpx.HTTPError):
                     if (await self._get(number, "/readyz")).is_success:
                         return
                 await asyncio.sleep(0.1)
+
+    def check(self) -> None:
+        """Raises RuntimeError when a worker has ended."""
+        for number, process in enumerate(self.running):
+            if process.poll() is not None:
+                log = self.directory / f"worker{number}.log"
+                raise RuntimeError(f"worker {number} ended: {log.read_text()[-2000:]}")
 
     async def counted(self, name: str) -> float:
         """A counter's sum over all labels and workers."""
@@ -130,19 +142,23 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def others(self) -> AsyncIterator[None]:
-        """The other services answer what is emitted."""
+        """The other services answer what is emitted. Raises what keeps them from it, and when a worker has ended."""
 
         async def answer() -> None:
             while True:
                 await self.stage.others.step()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
 
-        task = asyncio.create_task(answer())
-        try:
+        async def watch() -> None:
+            while True:
+                self.workers.check()
+                await asyncio.sleep(1)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answer()), group.create_task(watch())]
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -150,15 +166,16 @@ async def bench(
     directory: Path, postgres: Postgres, rabbit: Rabbit, trust: Trust, workers: int, **fields: object
 ) -> AsyncIterator[Bench]:
     """A database and a world of their own, and `workers` processes between them. `directory` is an empty folder."""
-    await rabbit.declare((*BINDINGS, *AUTH, *REPUTATION))
+    await rabbit.declare((*BINDINGS, *AUTH, *DNS, *REPUTATION))
     database = make_database(postgres, "provisioner")
     migrate("provisioner", database.owner_url)
     postgres.psql("create extension if not exists pg_stat_statements", database.name)
-    stage = Stage.build(trust, database, amqp_url=rabbit.url("provisioner"), **fields)
+    ours = replace(database, worker_url=postgres.url(database.name, OTHERS))
+    stage = Stage.build(trust, ours, amqp_url=rabbit.url("provisioner"), **fields)
     stage.outside.cloud.offers = [f"198.18.{n >> 8}.{n & 255}" for n in range(1, 65_000)]
     socket = directory / "outside.sock"
     server = await stage.outside.serve(socket)
-    one = Bench(database, stage, Workers(directory))
+    one = Bench(database, stage, Workers(directory, database.worker_url))
     try:
         await one.workers.start(stage, socket, workers)
         yield one
@@ -166,12 +183,3 @@ async def bench(
         one.workers.stop()
         server.close()
         await stage.database.dispose()
-
-
-async def until(holds: object, seconds: float) -> None:
-    """Waits until the coroutine function `holds` says so. Raises TimeoutError."""
-    end = time.monotonic() + seconds
-    while not await holds():  # type: ignore[operator]
-        if time.monotonic() > end:
-            raise TimeoutError
-        await asyncio.sleep(0.1)

@@ -33,11 +33,11 @@ from shared.contracts.envelope import EVENT_TYPES, Envelope
 from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
 from shared.contracts.reputation_events import AddressChecked, Listing
 from shared.db.database import Database
-from shared.db.kit_tables import outbox
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
 from tests.provisioner.outside import Outside
+from tests.provisioner.unread import Unread
 
 ZONE = "sendchief.test"
 
@@ -100,19 +100,14 @@ class Others:
     verify_forward: bool = True
     verify_reverse: bool = True
     verify_domains: bool = True
-    seen: int = 0
     silent: bool = False
+
+    def __post_init__(self) -> None:
+        self.unread = Unread(self.bus.database)
 
     async def step(self) -> None:
         """Answers everything that was emitted since the last time."""
-        async with self.bus.database.transaction() as session:
-            rows = (
-                await session.execute(
-                    select(outbox.c.seq, outbox.c.body).where(outbox.c.seq > self.seen).order_by(outbox.c.seq)
-                )
-            ).all()
-        for seq, body in rows:
-            self.seen = seq
+        for body in await self.unread.read():
             if not self.silent:
                 envelope = Envelope.model_validate_json(body)
                 await self._answer(EVENT_TYPES[envelope.type].model_validate(envelope.data), envelope)

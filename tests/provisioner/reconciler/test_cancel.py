@@ -44,7 +44,7 @@ async def test_names_go_before_the_addresses_they_lead_to(stage: Stage) -> None:
     await stage.play(withdrawing)
     assert len(stage.owned()["ip"]) == 2
     stage.others.silent = False
-    stage.others.seen -= 1
+    stage.others.unread.seen -= 1
     await stage.gone(server.id)
 
 

@@ -160,7 +160,7 @@ async def test_names_that_are_not_visible_hold_ready_back(stage: Stage) -> None:
     await stage.play(lambda: stage.is_true(server.id, "TlsReady"))
     assert not await stage.is_true(server.id, "RdnsSet")
     stage.others.verify_reverse = True
-    stage.others.seen = 0
+    stage.others.unread.seen = 0
     await stage.ready(server.id)
 
 

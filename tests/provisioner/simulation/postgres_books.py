@@ -31,7 +31,6 @@ from shared.bus.testing import RecordingBus
 from shared.contracts.envelope import EVENT_TYPES, Envelope
 from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
 from shared.db.database import Database
-from shared.db.kit_tables import outbox
 from shared.errors import DomainError
 from shared.identity import Identity
 from shared.ids import new_id
@@ -52,6 +51,7 @@ from tests.provisioner.simulation.customer import NAMES
 from tests.provisioner.simulation.walk import Odds, Script, Walk, quiet, tell
 from tests.provisioner.simulation.world import Violation, World
 from tests.provisioner.stage import Others
+from tests.provisioner.unread import Unread
 
 # Functions are looked up in `sim` first, so that `now()` is the simulated one; column defaults were bound before.
 CLOCK = """
@@ -100,7 +100,7 @@ class PostgresBooks:
     def __init__(self, database: VirtualDatabase, outside: Outside, seconds: Callable[[], float]) -> None:
         self._database = database
         self._others = Others(RecordingBus(database, BINDINGS), outside)
-        self._seen = 0
+        self._unread = Unread(database)
         self._events = 0
         self.last: Server | None = None
         self.store = PostgresStore(database)
@@ -225,13 +225,8 @@ class PostgresBooks:
             return {str(row.external_id): row.kind for row in rows}
 
     async def told(self) -> list[tuple[Any, int]]:
-        async with self._database.transaction() as session:
-            query = (
-                select(outbox.c.seq, outbox.c.body).where(outbox.c.seq > self._seen).order_by(outbox.c.seq)
-            )
-            rows = (await session.execute(query)).all()
         found = []
-        for self._seen, body in rows:
+        for body in await self._unread.read():
             envelope = Envelope.model_validate_json(body)
             event = EVENT_TYPES[envelope.type].model_validate(envelope.data)
             found.append((event, envelope.aggregateversion))
