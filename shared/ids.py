@@ -30,6 +30,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid7_hex()}"
 
 
+def derived_id(prefix: str, of: str) -> str:
+    """The id of the one thing that belongs to `of`, known again without having been written down."""
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"{prefix!r} is not an id prefix")
+    return f"{prefix}_{of.partition('_')[2]}"
+
+
 def id_pattern(prefix: str) -> str:
     """The grammar of one kind of id, as an anchored regular expression."""
     return rf"^{prefix}_[0-9a-f]{{32}}$"

@@ -11,6 +11,8 @@ sweep [--dry-run]  look for things that belong to nobody; without --dry-run as t
 compare            hold Stripe against the servers now, and list in what they differ
 findings           in what they differed last, and when that was looked at
 prices sync [--dry-run]  make products and prices at Stripe what the plans say; prints what was, or would be, done
+adopt SERVER       what the cloud has of a paid server that the books have lost, and what would be taken back into them;
+                   with --apply it is done, once --host-key confirms whom we shall speak to (docs/runbooks/restore.md)
 recheck SERVER     look at everything again now: certificates, self-test, drift
 """
 
@@ -23,6 +25,8 @@ import sys
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.adoption.machine import NotAdoptable
+from services.provisioner.adoption.service import Adoption, Order
 from services.provisioner.bindings import BINDINGS
 from services.provisioner.drift import look_again
 from services.provisioner.operators.endpoints import as_json
@@ -72,6 +76,22 @@ async def compare(settings: WorkerSettings, database: Database) -> list[Row]:
     return [{"kind": one.kind, "subject": one.subject, "details": one.details} for one in found]
 
 
+async def adopt(settings: WorkerSettings, database: Database, arguments: argparse.Namespace) -> list[Row]:
+    resources = worker_resources(settings, database)
+    order = Order(
+        server_id=arguments.server,
+        operator=getpass.getuser(),
+        machine=arguments.machine,
+        host_key=arguments.host_key,
+        rebuild=arguments.rebuild,
+    )
+    try:
+        adoption = Adoption(database, resources.ports)
+        return await (adoption.carry_out(order) if arguments.apply else adoption.look(order))
+    finally:
+        await resources.aclose()
+
+
 async def give_back(arguments: argparse.Namespace) -> list[Row]:
     """Parked messages of one of our queues go back to it. Needs the operator's `SC_AMQP_URL`, and no database."""
     url, ca_file = operator_url()
@@ -97,6 +117,8 @@ async def run(arguments: argparse.Namespace) -> list[Row]:
     try:
         if arguments.command == "sweep":
             return await sweep(settings, database, arguments.dry_run)
+        if arguments.command == "adopt":
+            return await adopt(settings, database, arguments)
         if arguments.command == "compare":
             return await compare(settings, database)
         if arguments.command == "prices":
@@ -123,6 +145,15 @@ def parser() -> argparse.ArgumentParser:
     selling = commands.add_parser("prices").add_subparsers(dest="action", required=True)
     selling.add_parser("sync").add_argument("--dry-run", action="store_true")
     commands.add_parser("recheck").add_argument("server")
+    adopting = commands.add_parser("adopt")
+    adopting.add_argument("server")
+    adopting.add_argument("--machine", help="the cloud's id, when there are several")
+    trusting = adopting.add_mutually_exclusive_group()
+    trusting.add_argument("--host-key", help="the fingerprint that it has to show, SHA256:…")
+    trusting.add_argument(
+        "--rebuild", help="the server's whole name: its machine and all mail on it are deleted"
+    )
+    adopting.add_argument("--apply", action="store_true", help="do it; without it nothing is changed")
     redriving = commands.add_parser("redrive")
     redriving.add_argument("queue", choices=sorted({binding.queue for binding in BINDINGS}))
     redriving.add_argument("--max", type=int, default=100, help="at most this many (default 100)")
@@ -132,7 +163,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    sys.stdout.write(as_json(asyncio.run(run(parser().parse_args()))) + "\n")
+    try:
+        rows = asyncio.run(run(parser().parse_args()))
+    except NotAdoptable as error:
+        sys.exit(f"not adopted: {error}")
+    sys.stdout.write(as_json(rows) + "\n")
 
 
 if __name__ == "__main__":

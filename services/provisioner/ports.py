@@ -131,6 +131,7 @@ class CloudInstance(_Seen):
     volume_ids: tuple[str, ...] = ()
     security_group_id: str | None = None
     boot_type: BootType = "local"
+    commercial_type: str = ""
 
 
 class CloudVolume(_Seen):

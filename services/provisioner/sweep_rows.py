@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from sqlalchemy import ARRAY, Text, any_, case, func, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, case, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.drift import notice
-from services.provisioner.models import CloudResource, SweepFinding
+from services.provisioner.models import CloudResource, Condition, SweepFinding
 from services.provisioner.ports import CloudInstance
 from services.provisioner.reconciler import tags
+from services.provisioner.reconciler.strangers import MADE_BEFORE
 from services.provisioner.sweeper import NEEDED_SIGHTINGS, OPEN, Sighting
 from shared.db.database import Database
 from shared.ids import new_id
@@ -78,6 +79,7 @@ class PostgresFindings:
                         SweepFinding.state == "seen",
                         SweepFinding.seen >= NEEDED_SIGHTINGS,
                         SweepFinding.first_seen_at <= old,
+                        ~_of_held_server(),
                     )
                 )
             )
@@ -92,7 +94,11 @@ class PostgresFindings:
             return list(
                 await session.scalars(
                     select(SweepFinding)
-                    .where(SweepFinding.state == "quarantined", SweepFinding.quarantined_at <= old)
+                    .where(
+                        SweepFinding.state == "quarantined",
+                        SweepFinding.quarantined_at <= old,
+                        ~_of_held_server(),
+                    )
                     .order_by(SweepFinding.id)
                     .limit(limit)
                 )
@@ -108,6 +114,16 @@ class PostgresFindings:
         async with self._database.transaction() as session:
             query = select(SweepFinding).where(SweepFinding.state.in_(OPEN))
             return list(await session.scalars(query.order_by(SweepFinding.id)))
+
+
+def _of_held_server() -> ColumnElement[bool]:
+    """It carries the tag of a server that waits for an operator, because the books have lost its machine."""
+    tag = func.jsonb_build_array(literal(tags.server("")).concat(Condition.server_id))
+    return (
+        select(Condition.server_id)
+        .where(Condition.reason == MADE_BEFORE, Condition.status == "false", SweepFinding.tags.contains(tag))
+        .exists()
+    )
 
 
 async def _without_owner(session: AsyncSession, seen: Sequence[Sighting]) -> list[Sighting]:

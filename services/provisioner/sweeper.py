@@ -71,11 +71,12 @@ class Findings(Protocol):
         ...
 
     async def quarantine(self, older_than: float) -> list[SweepFinding]:
-        """Takes in what was seen often enough, for the first time `older_than` seconds ago."""
+        """Takes in what was seen often enough, for the first time `older_than` seconds ago, but nothing of a server
+        that is held because the books have lost its machine."""
         ...
 
     async def due(self, older_than: float, limit: int) -> list[SweepFinding]:
-        """At most `limit` that have been in quarantine for `older_than` seconds."""
+        """At most `limit` that have been in quarantine for `older_than` seconds; of held servers none."""
         ...
 
     async def deleted(self, finding_id: str) -> None: ...

@@ -13,10 +13,5 @@ def encode(*fields: str | int) -> bytes:
     encoded = b""
     for field in fields:
         raw = field.encode() if isinstance(field, str) else _NUMBER(field)
-        encoded += length(raw) + raw
+        encoded += _LENGTH(len(raw)) + raw
     return encoded
-
-
-def length(raw: bytes) -> bytes:
-    """What stands before each field."""
-    return _LENGTH(len(raw))

@@ -267,6 +267,7 @@ class MemoryCloud:
             "volume_ids": (volume.id,),
             "security_group_id": request.security_group_id,
             "boot_type": "local",
+            "commercial_type": request.commercial_type,
         }
         return self._instance(self._create(zone, "instance", tags, data))
 

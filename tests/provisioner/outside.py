@@ -45,6 +45,7 @@ from services.provisioner.ports import (
     VaultUnavailable,
     WebmailKey,
 )
+from services.provisioner.reconciler import tags
 from shared.contracts.vault_api import MailboxSecretResponse, Verifier
 from tests.provisioner.cloud import MemoryCloud
 
@@ -93,17 +94,31 @@ class MemoryHosts:
             raise HostUnreachable("no route")
         if running[0].data["boot_type"] == "rescue":
             raise HostKeyChanged("the rescue system's")
-        machine = self.machines.get(host.server_id)
-        if machine is None or machine.instance != running[0].id:
-            machine = self.machines[host.server_id] = Machine(running[0].id)
-        if machine.shown_key is None:
-            data = self.cloud.user_data.get(running[0].id, b"").decode()
-            machine.shown_key = next(
-                line.split(":", 1)[1].strip() for line in data.splitlines() if "ed25519_public:" in line
-            )
+        machine = self._booted(host.server_id, running[0].id)
         if machine.shown_key != host.pinned_host_key:
             raise HostKeyChanged("another key")
         return machine
+
+    def _booted(self, server_id: str, instance: str) -> Machine:
+        """At its first boot it takes the key in the user data."""
+        machine = self.machines.get(server_id)
+        if machine is None or machine.instance != instance:
+            machine = self.machines[server_id] = Machine(instance)
+        if machine.shown_key is None:
+            data = self.cloud.user_data.get(instance, b"").decode()
+            machine.shown_key = next(
+                line.split(":", 1)[1].strip() for line in data.splitlines() if "ed25519_public:" in line
+            )
+        return machine
+
+    async def shown_key(self, address: str, port: int = 22) -> str:
+        """Of whoever stands behind the address now."""
+        self.calls["shown_key"] += 1
+        for one in self.cloud.living("instance"):
+            ips = [self.cloud.things[key].data.get("address") for key in one.data["ip_ids"]]
+            if address in ips and self.cloud._instance(one).state == "running":
+                return str(self._booted(str(tags.value(one.tags, "sc-srv")), one.id).shown_key)
+        raise HostUnreachable("no route")
 
     async def first_contact(self, host: HostAddress) -> str:
         machine = self._machine("first_contact", host)

@@ -132,3 +132,26 @@ def test_only_our_own_queues_can_be_given_their_messages_back(environment: dict[
     )
     assert done.returncode == 2
     assert "provisioner.on-address" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("srv_0",), 1, "not adopted: There is no server srv_0."),
+        (("srv_0", "--apply"), 1, "not adopted: There is no server srv_0."),
+        (("srv_0", "--host-key", "SHA256:x", "--rebuild", "s1"), 2, "not allowed with argument"),
+    ],
+)
+def test_an_adoption_that_cannot_be_says_why(
+    environment: dict[str, str], arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.provisioner.admin", "adopt", *arguments],
+        cwd=run.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr

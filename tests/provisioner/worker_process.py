@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from services.provisioner.adoption.service import Adoption, Order
 from services.provisioner.billing.inbox import Inbox
 from services.provisioner.billing.refunds import Refunds
 from services.provisioner.reconciler import lease as leases
@@ -66,6 +67,7 @@ async def _run(given: dict[str, Any]) -> None:
     socket = Path(given.pop("outside"))
     owner = given.pop("owner")
     sweeps, pays = given.pop("sweeps", False), given.pop("pays", False)
+    adopts = given.pop("adopts", None)
     if deaths := given.pop("deaths", None):
         watcher.set(_Mortal(Path(deaths)))
     settings = WorkerSettings(**given)
@@ -76,6 +78,9 @@ async def _run(given: dict[str, Any]) -> None:
     dispatcher = Dispatcher(
         engine_of(database, ports, owner), concurrency=2, poll_seconds=settings.poll_seconds
     )
+    if adopts is not None:
+        await Adoption(database, ports).carry_out(Order(**adopts))
+        return
     if pays:
         await _pay(Inbox(database, ports.billing, settings.platform_zone), Refunds(database, ports.billing))
     if not sweeps:

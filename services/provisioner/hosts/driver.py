@@ -52,6 +52,18 @@ class SshHost:
         self._call_timeout = call_timeout.total_seconds()
         self._certificates_timeout = certificates_timeout.total_seconds()
 
+    async def shown_key(self, address: str, port: int = 22) -> str:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                key = await asyncssh.get_server_host_key(
+                    address, port, server_host_key_algs=["ssh-ed25519"], config=[]
+                )
+        except (TimeoutError, asyncssh.Error, OSError) as error:
+            raise HostUnreachable(f"{address}:{port}: {type(error).__name__}") from error
+        if key is None:
+            raise HostUnreachable(f"{address}:{port}: no key was shown")
+        return " ".join(key.export_public_key().decode().split()[:2])
+
     async def first_contact(self, host: HostAddress) -> str:
         answer = await self._call(host, "prepare-host-key")
         return str(answer["public_key"])

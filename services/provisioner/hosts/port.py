@@ -125,7 +125,12 @@ class SelfTestPassword(BaseModel):
 
 
 class HostPort(Protocol):
-    """Every call carries the pinned key by `HostAddress`. All raise the errors above and nothing else."""
+    """Every call but one carries the pinned key by `HostAddress`. All raise the errors above and nothing else."""
+
+    async def shown_key(self, address: str, port: int = 22) -> str:
+        """The key that whoever answers there shows now, `ssh-ed25519 AAAA…`: it proves nothing, and nothing is sent.
+        For a person to compare."""
+        ...
 
     async def first_contact(self, host: HostAddress) -> str:
         """Has the host make a key of its own; returns the public key, the same one until it is adopted.

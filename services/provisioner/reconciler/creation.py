@@ -17,6 +17,7 @@ from services.provisioner.ports import CloudError, CloudUnavailable
 from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.failures import outcome_of
 from services.provisioner.reconciler.outcomes import Outcome, Wait
+from services.provisioner.reconciler.strangers import made_before
 from services.provisioner.reconciler.work import Work, Write
 from shared.crashpoint import crashpoint
 from shared.ids import new_id
@@ -47,6 +48,8 @@ class Recipe(Generic[T]):
 async def make(work: Work, recipe: Recipe[T]) -> Outcome:
     """One pass at it. Wait(0) when it was bound now; the caller sees a bound row in the next pass."""
     row = work.resource(recipe.kind, recipe.slot)
+    if not work.known.resources and (held := await made_before(work)) is not None:
+        return held
     if row is not None and row.state in ("intent", "unknown"):
         found = await _observe(work, recipe, row)
         if found is not None:

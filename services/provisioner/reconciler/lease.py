@@ -66,14 +66,17 @@ def idle_limit() -> ColumnElement[str]:
     return func.set_config("idle_in_transaction_session_timeout", str(IDLE_LIMIT_MS), True)
 
 
-async def claim(session: AsyncSession, owner: str, seconds: float) -> Lease | None:
-    """Takes the server that has been due longest and that nobody works on; None when there is none."""
+async def claim(
+    session: AsyncSession, owner: str, seconds: float, server_id: str | None = None
+) -> Lease | None:
+    """Takes the server that has been due longest and that nobody works on, or `server_id`, due or not; None when there
+    is none, or somebody works on that one."""
     mark = moment()
     due = (
         select(Server.id)
         .where(
             Server.deleted_at.is_(None),
-            Server.next_at <= func.now(),
+            Server.next_at <= func.now() if server_id is None else Server.id == server_id,
             or_(Server.lease_until.is_(None), Server.lease_until < func.now()),
         )
         .order_by(Server.next_at)

@@ -18,15 +18,17 @@ from shared.bus import outbox
 from shared.contracts.provisioner_events import SubscriptionActivated
 from shared.errors import NotFound
 from shared.identity import Identity
-from shared.ids import new_id
+from shared.ids import derived_id
 from shared.web.pagination import Page, PageRequest
 
 
 async def create(session: AsyncSession, subscription: Subscription, platform_zone: str) -> Server:
-    """The server of a subscription that has just become active. All that names it is fixed here, once."""
+    """The server of a subscription that has just become active. All that names it is fixed here, once. Its id follows
+    from the subscription's: a database that has forgotten the server gives it the same one again, and so finds by its
+    tags what the cloud has of it (ADR 17)."""
     label = f"s{secrets.token_hex(4)}"
     server = Server(
-        id=new_id("srv"),
+        id=derived_id("srv", subscription.id),
         workspace_id=subscription.workspace_id,
         subscription_id=subscription.id,
         plan=subscription.plan,

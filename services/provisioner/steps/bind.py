@@ -1,4 +1,5 @@
-"""Before it is switched on, the instance is looked at: it is ours, behind our addresses, with its disk on our books."""
+"""Before it is switched on, the instance is looked at: it is ours, the only one of its server, behind our addresses,
+with its disk on our books."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from services.provisioner.models import CloudResource
 from services.provisioner.ports import CloudInstance
 from services.provisioner.reconciler import tags
 from services.provisioner.reconciler.outcomes import Done, Fatal, Outcome, Wait
+from services.provisioner.reconciler.strangers import hold
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
 from shared.crashpoint import crashpoint
@@ -24,7 +26,9 @@ class Bind(Step):
         for volume in volumes:
             if not volume.details.get("tagged"):
                 return await tag_volume(work, volume)
-        instance = await work.ports.cloud.get_instance(work.server.zone, str(row.external_id))
+        instance, others = await self._look(work, str(row.external_id))
+        if (held := hold(work, others)) is not None:
+            return held
         expected = set(row.request["ip_ids"])
         if tags.resource(row.id) not in instance.tags or set(instance.ip_ids) != expected:
             return Fatal(
@@ -42,8 +46,19 @@ class Bind(Step):
             return Wait(0, "VolumesBooked")
         return Done(
             f"{instance.id} with {len(volumes)} disk and {len(expected)} addresses",
-            {"instance": instance.id, "volumes": [one.external_id for one in volumes]},
+            {
+                "instance": instance.id,
+                "state": instance.state,
+                "volumes": [one.external_id for one in volumes],
+            },
         )
+
+    async def _look(self, work: Work, instance_id: str) -> tuple[CloudInstance, list[CloudInstance]]:
+        """The instance, and what else carries the server's tag: one call shows both, unless the list lags behind."""
+        cloud, zone = work.ports.cloud, work.server.zone
+        listed = {one.id: one for one in await cloud.list_instances(zone, tags.server(work.server.id))}
+        instance = listed.pop(instance_id, None) or await cloud.get_instance(zone, instance_id)
+        return instance, list(listed.values())
 
 
 async def tag_volume(work: Work, volume: CloudResource) -> Outcome:

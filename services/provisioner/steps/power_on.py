@@ -8,6 +8,7 @@ from services.provisioner.steps.base import Step
 from shared.crashpoint import crashpoint
 
 LOOK_SECONDS = 0.4
+STARTING = Wait(LOOK_SECONDS, "Starting", "The data centre is starting the server.")
 
 
 class PowerOn(Step):
@@ -18,17 +19,27 @@ class PowerOn(Step):
     deadline = 180.0
 
     async def run(self, work: Work) -> Outcome:
-        zone, cloud = work.server.zone, work.ports.cloud
         instance_id = str(work.bound("instance").external_id)
-        instance = await cloud.get_instance(zone, instance_id)
+        if self._seen_stopped(work):
+            return await self._start(work, instance_id)
+        instance = await work.ports.cloud.get_instance(work.server.zone, instance_id)
         if instance.state == "running":
             return Done("The server is running", {"instance": instance_id})
         if instance.state == "stopped":
-            await work.need_lease(work.settings.scaleway_timeout)
-            crashpoint("power_on.before_action")
-            await cloud.power_on(zone, instance_id)
-            crashpoint("power_on.after_action")
-            return Wait(LOOK_SECONDS, "Starting", "The data centre is starting the server.")
+            return await self._start(work, instance_id)
         if instance.state == "starting":
-            return Wait(LOOK_SECONDS, "Starting", "The data centre is starting the server.")
+            return STARTING
         return Retry("busy", f"state {instance.state}", f"The server is {instance.state}.")
+
+    def _seen_stopped(self, work: Work) -> bool:
+        """At the first try: the step before has just seen it stopped, and need not be asked again."""
+        mine, bound = work.condition(self.condition), work.condition("InstanceBound")
+        first = mine is None or mine.reason == "Reopened"
+        return first and bound is not None and bound.evidence.get("state") == "stopped"
+
+    async def _start(self, work: Work, instance_id: str) -> Outcome:
+        await work.need_lease(work.settings.scaleway_timeout)
+        crashpoint("power_on.before_action")
+        await work.ports.cloud.power_on(work.server.zone, instance_id)
+        crashpoint("power_on.after_action")
+        return STARTING

@@ -20,7 +20,7 @@ class Ready(Step):
     needs = ("self_test", "observe", "own_system")
 
     async def run(self, work: Work) -> Outcome:
-        first = not work.server.ever_ready
+        first = work.server.ready_at is None
         crashpoint("ready.before")
         async with work.write() as write:
             write.server.ever_ready = True

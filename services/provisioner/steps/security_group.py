@@ -19,6 +19,7 @@ EVERYBODY = ("0.0.0.0/0", "::/0")
 PUBLIC_PORTS = (25, 80, 443, 465, 587, 993)
 SSH = 22
 HOUR = 3600.0
+RULES_SENT = "RulesSent"
 
 
 class SecurityGroup(Step):
@@ -34,10 +35,9 @@ class SecurityGroup(Step):
             return await self._make(work)
         zone, cloud, group_id = work.server.zone, work.ports.cloud, row.external_id
         wanted = rules(work.settings.control_plane_v4, work.settings.control_plane_v6)
-        present = {rule for rule in await cloud.get_rules(zone, group_id) if rule.editable}
-        if present != set(wanted):
+        if not self._sent(work) or await self._present(work, group_id) != set(wanted):
             await cloud.set_rules(zone, group_id, wanted)
-            return Wait(0.2, "RulesSent")
+            return Wait(0.2, RULES_SENT)
         group = await cloud.get_security_group(zone, group_id)
         if group.blocks_mail:
             return Fatal(
@@ -50,6 +50,15 @@ class SecurityGroup(Step):
             "Outgoing mail is open, and only the mail host's ports are reachable",
             {"security_group": group_id, "blocks_mail": group.blocks_mail, "rules": len(wanted)},
         )
+
+    def _sent(self, work: Work) -> bool:
+        """Rules that were never sent are not there to be looked at."""
+        condition = work.condition(self.condition)
+        return condition is not None and condition.reason == RULES_SENT
+
+    async def _present(self, work: Work, group_id: str) -> set[CloudRule]:
+        rows = await work.ports.cloud.get_rules(work.server.zone, group_id)
+        return {rule for rule in rows if rule.editable}
 
     async def _make(self, work: Work) -> Outcome:
         zone, cloud = work.server.zone, work.ports.cloud

@@ -37,7 +37,19 @@ MOVING = ("zone.before_reset", "zone.after_reset")
 PAYING = ("inbox.before_done",)
 REFUNDING = ("refund.after_end", "refund.before_done")
 ORDERS = (*REBOOTING, *RESCUING, *REBUILDING, *MOVING)
-GAPS = (*CREATING, *LOST_ANSWERS, *HELD, *SERVING, *DELETING, *SWEEPING, *ORDERS, *PAYING, *REFUNDING)
+ADOPTING = ("adopt.before_write", "adopt.after_write")
+GAPS = (
+    *CREATING,
+    *LOST_ANSWERS,
+    *HELD,
+    *SERVING,
+    *DELETING,
+    *SWEEPING,
+    *ORDERS,
+    *PAYING,
+    *REFUNDING,
+    *ADOPTING,
+)
 
 _ASIDE = {step.name for step in PRESENT if step.aside}
 _OF_SERVING = {"apply_mailboxes", "apply_host", "domain_certificates", "remove_domains"}

@@ -9,6 +9,7 @@ from datetime import timedelta
 from services.provisioner.models import CloudResource, Condition, Server, SweepFinding
 from services.provisioner.ports import CloudInstance
 from services.provisioner.reconciler import tags
+from services.provisioner.reconciler.strangers import MADE_BEFORE
 from services.provisioner.steps.observe import Observe
 from services.provisioner.sweeper import NEEDED_SIGHTINGS, OPEN, Sighting
 from shared.ids import new_id
@@ -86,7 +87,9 @@ class MemoryFindings:
         now = self._store.now()
         old = now - timedelta(seconds=older_than)
         rows = [
-            row for row in self._rows("seen") if row.seen >= NEEDED_SIGHTINGS and row.first_seen_at <= old
+            row
+            for row in self._rows("seen")
+            if row.seen >= NEEDED_SIGHTINGS and row.first_seen_at <= old and not self._of_held_server(row)
         ]
         for row in rows:
             self._store.change(SweepFinding, row.id, state="quarantined", quarantined_at=now)
@@ -95,7 +98,17 @@ class MemoryFindings:
     async def due(self, older_than: float, limit: int) -> list[SweepFinding]:
         old = self._store.now() - timedelta(seconds=older_than)
         rows = self._rows("quarantined")
-        return [row for row in rows if row.quarantined_at is not None and row.quarantined_at <= old][:limit]
+        return [
+            row
+            for row in rows
+            if row.quarantined_at is not None and row.quarantined_at <= old and not self._of_held_server(row)
+        ][:limit]
+
+    def _of_held_server(self, row: SweepFinding) -> bool:
+        held = [
+            one for one in self._store.rows(Condition) if (one.reason, one.status) == (MADE_BEFORE, "false")
+        ]
+        return any(tags.server(one.server_id) in row.tags for one in held)
 
     async def deleted(self, finding_id: str) -> None:
         self._store.change(SweepFinding, finding_id, state="deleted", deleted_at=self._store.now())

@@ -15,6 +15,7 @@ from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.lease import Lease, LostLease
 from services.provisioner.reconciler.postgres import PostgresStore
 from services.provisioner.reconciler.store import Held, Known, Store
+from services.provisioner.reconciler.strangers import MADE_BEFORE
 from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Findings, Sighting
 from shared.contracts.provisioner_events import ServerDeleted
@@ -417,6 +418,31 @@ async def test_a_zone_that_was_not_looked_at_clears_nothing(ground: Ground) -> N
     await ground.findings.note([sighting("a")], ["fr-par-1"])
     await ground.findings.note([], ["nl-ams-1"])
     assert [row.external_id for row in await ground.findings.open()] == ["a"]
+
+
+@pytest.mark.parametrize("quarantined", [False, True])
+async def test_what_a_held_server_has_is_shown_and_neither_quarantined_nor_due(
+    ground: Ground, quarantined: bool
+) -> None:
+    server_id, findings = await ground.buy(), ground.findings
+    theirs = Sighting("ip", "fr-par-1", "b", (*sighting("b").tags, f"sc-srv:{server_id}"))
+    for _ in range(2):
+        await findings.note([sighting("a"), theirs], ["fr-par-1"])
+    if quarantined:
+        assert len(await findings.quarantine(0)) == 2
+    async with ground.store.hold(await claimed(ground)) as held:
+        held.session.add(
+            Condition(
+                server_id=server_id, type="AddressesReserved", workspace_id=held.server.workspace_id,
+                status="false", reason=MADE_BEFORE, message="", observed_generation=0,
+                last_transition_at=held.server.created_at, since=held.server.created_at, attempt=1,
+                failures=1, evidence={},
+            )
+        )  # fmt: skip
+    if not quarantined:
+        assert [row.external_id for row in await findings.quarantine(0)] == ["a"]
+    assert [row.external_id for row in await findings.due(0, 5)] == ["a"]
+    assert [row.external_id for row in await findings.open()] == ["a", "b"]
 
 
 async def test_one_sweeps_at_a_time(ground: Ground) -> None:

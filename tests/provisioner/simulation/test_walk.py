@@ -26,8 +26,8 @@ ODDS: dict[Callable[[pytest.MonkeyPatch], None], Odds] = {
 }
 RARE = {"sweep.after_tag", *crashpoints.MOVING, "step.leave_zone.before", "step.leave_zone.after"}
 """An orphan that has a disk; a zone that refuses every size."""
-PLACES = {*crashpoints.ALL} - {*crashpoints.PAYING, *crashpoints.REFUNDING}
-"""Where the simulated workers can die; the inbox and the refunds are nobody's steps."""
+PLACES = {*crashpoints.ALL} - {*crashpoints.PAYING, *crashpoints.REFUNDING, *crashpoints.ADOPTING}
+"""Where the simulated workers can die; the inbox, the refunds and an operator's order are nobody's steps."""
 
 
 def seeds(default: int) -> list[int]:

@@ -80,6 +80,7 @@ def server(item: Json) -> CloudInstance:
         volume_ids=tuple(volumes[key]["id"] for key in sorted(volumes)),
         security_group_id=(item.get("security_group") or {}).get("id"),
         boot_type="rescue" if item.get("boot_type") == "rescue" else "local",
+        commercial_type=item.get("commercial_type") or "",
     )
 
 
