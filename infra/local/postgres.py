@@ -72,6 +72,7 @@ class PostgresCluster:
             "-c shared_buffers=64MB",
             "-c timezone=UTC",
             "-c log_min_duration_statement=2000",
+            "-c default_toast_compression=lz4",
         ]
         if not self.durable:
             options += ["-c fsync=off", "-c synchronous_commit=off", "-c full_page_writes=off"]
@@ -94,7 +95,8 @@ class PostgresCluster:
                 SUPERUSER,
                 "-E",
                 "UTF8",
-                "--locale=C.UTF-8",
+                "--lc-collate=C",
+                "--lc-ctype=C.UTF-8",
                 "--no-sync",
             ]
         )

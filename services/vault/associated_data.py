@@ -13,5 +13,10 @@ def encode(*fields: str | int) -> bytes:
     encoded = b""
     for field in fields:
         raw = field.encode() if isinstance(field, str) else _NUMBER(field)
-        encoded += _LENGTH(len(raw)) + raw
+        encoded += length(raw) + raw
     return encoded
+
+
+def length(raw: bytes) -> bytes:
+    """What stands before each field."""
+    return _LENGTH(len(raw))

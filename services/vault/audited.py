@@ -34,9 +34,9 @@ class AuditedAccess:
         if self.made_by is not _MADE_HERE:
             raise PermissionError("access is granted by audited.grant, which writes the audit row")
 
-    def check(self, workspace_id: str, owner_id: str) -> None:
+    def check(self, owner_id: str) -> None:
         """Raises PermissionError for a secret that the audit row does not cover."""
-        if workspace_id != self.workspace_id or owner_id not in self.owners:
+        if owner_id not in self.owners:
             raise PermissionError("the audit row does not cover this secret")
 
 

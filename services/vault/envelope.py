@@ -10,7 +10,7 @@ rewrapping 32 bytes without decrypting the secret. Golden files in the tests hol
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -54,12 +54,19 @@ class Binding(NamedTuple):
     version: int
 
     def secret_data(self) -> bytes:
-        """`DOMAIN` and all fields, in order, as one list."""
-        before = _encoded(DOMAIN, self.environment, self.scope, self.owner_kind)
-        return before + associated_data.encode(self.owner_id) + _encoded(self.field, self.version)
+        return secret_data(*self)
 
     def wrap_data(self, data_key_version: int) -> bytes:
         return _wrap_data(self.secret_data(), data_key_version)
+
+
+def secret_data(
+    environment: str, scope: str, owner_kind: str, owner_id: str, field: str, version: int
+) -> bytes:
+    """`DOMAIN` and the fields of a binding, in order, as one list: what a secret's payload is bound to."""
+    owner = owner_id.encode()
+    before = _encoded(DOMAIN, environment, scope, owner_kind)
+    return before + associated_data.length(owner) + owner + _encoded(field, version)
 
 
 @lru_cache(maxsize=256)
@@ -85,16 +92,20 @@ def encrypt(
     return _HEADER.pack(FORMAT_1, data_key_version) + wrap_nonce + wrapped + nonce + sealed
 
 
-def decrypt(ciphertext: bytes, *, data_key: SecretBytes | AESGCM, binding: Binding) -> SecretBytes:
-    """Opens format 1. Raises NotAuthentic for anything that was not sealed for exactly this binding.
+def decrypt(ciphertext: bytes, *, data_key: SecretBytes, binding: Binding) -> SecretBytes:
+    """Opens format 1. Raises NotAuthentic for anything that was not sealed for exactly this binding."""
+    keys = {data_key_version(ciphertext): scheduled(data_key.reveal())}
+    return open_with(keys, ciphertext, binding.secret_data())
 
-    Of a data key that opens many, give `aead.scheduled` of it.
-    """
+
+def open_with(data_keys: Mapping[int, AESGCM], ciphertext: bytes, data: bytes) -> SecretBytes:
+    """As `decrypt`, with what many have in common made once: `data_keys` by version, as of `aead.scheduled`; `data` is
+    the secret's associated data."""
     version = data_key_version(ciphertext)
-    key = scheduled(data_key.reveal()) if isinstance(data_key, SecretBytes) else data_key
-    data = binding.secret_data()
     try:
-        secret_key = key.decrypt(ciphertext[_NONCE], ciphertext[_WRAPPED], _wrap_data(data, version))
+        secret_key = data_keys[version].decrypt(
+            ciphertext[_NONCE], ciphertext[_WRAPPED], _wrap_data(data, version)
+        )
         return SecretBytes(AESGCM(secret_key).decrypt(ciphertext[_PAYLOAD_NONCE], ciphertext[_PAYLOAD], data))
     except InvalidTag:
         raise NotAuthentic("authentication failed") from None

@@ -15,6 +15,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from shared.db import liveness
 from shared.settings import ServiceSettings
 
 Pooler = Literal["none", "transaction"]
@@ -60,10 +61,11 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,
-            pool_pre_ping=pooler == "none",
             connect_args=connect_arguments(pooler) | tls_arguments(url),
             hide_parameters=True,
         )
+        if pooler == "none":
+            liveness.watch(self.engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @classmethod

@@ -36,16 +36,9 @@ PLACEHOLDERS = frozenset(Credential._fields)
 
 def credential(address: str, display_name: str, hostname: str, password: str) -> Credential:
     local_part, _, domain = address.rpartition("@")
-    first_name, _, last_name = display_name.strip().partition(" ")
+    name = display_name.strip()
+    first_name, _, last_name = name.partition(" ")
     return Credential(
-        address=address,
-        display_name=display_name,
-        from_name=display_name.strip() or local_part,
-        first_name=first_name,
-        last_name=last_name.strip(),
-        domain=domain,
-        hostname=hostname,
-        smtp_port=SMTP_PORT,
-        imap_port=IMAP_PORT,
-        password=password,
-    )
+        address, display_name, name or local_part, first_name, last_name.strip(), domain, hostname,
+        SMTP_PORT, IMAP_PORT, password,
+    )  # fmt: skip

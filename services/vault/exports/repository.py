@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault.models import Export, ExportPage
 from services.vault.secrets.service import OwnerKind
 
-MAILBOXES_PER_PAGE = 500
+MAILBOXES_PER_PAGE = 1000
+"""As long as one row of the audit log may name them all; two pages are in memory at once."""
 
 # Row security shows the caller's workspace and nothing else.
 _CHOICE = text("""
@@ -31,23 +32,25 @@ _ADD_PAGES = text("""
     group by 2
     returning cardinality(mailbox_ids)
 """)
-_PAGE = text("""
-    select distinct on (place) secret.workspace_id, owner_kind, owner_id, field, version, ciphertext,
-           address, display_name, hostname
+_PAGE = """
+    select distinct on (place) owner_id, version, ciphertext, address, display_name, hostname
     from export_page
     cross join unnest(mailbox_ids) with ordinality as listed (mailbox_id, place)
     join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
     join server on server.id = mailbox.server_id and server.deleted_at is null and hostname is not null
     join secret on secret.workspace_id = mailbox.workspace_id and owner_kind = :owner_kind
-        and owner_id = mailbox.id and field = :field
-        and (cast(:tool as text) is null or secret.version = (
-            select app_password.version from app_password
-            where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null))
+        and owner_id = mailbox.id and field = :field {only}
     where export_id = :export_id and number = :number
     order by place, (state = 'current') desc, version desc
-""")
-
-
+"""
+_OF_MAILBOXES = text(_PAGE.format(only=""))
+_OF_TOOL = text(
+    _PAGE.format(
+        only="""and secret.version = (
+            select app_password.version from app_password
+            where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null)"""
+    )
+)
 _WITHOUT_TOOL = text("""
     select mailbox.id from export_page cross join unnest(mailbox_ids) as listed (mailbox_id)
     join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
@@ -76,10 +79,7 @@ class Choice(NamedTuple):
 class SealedRow(NamedTuple):
     """One credential as it is stored. A `Sealed`."""
 
-    workspace_id: str
-    owner_kind: str
     owner_id: str
-    field: str
     version: int
     ciphertext: bytes
     address: str
@@ -94,6 +94,7 @@ class Link(NamedTuple):
     format: str
     reason: str
     mailboxes: int
+    pages: int
     main_password: bool
 
     @property
@@ -123,11 +124,6 @@ async def add_pages(
     return sum(made.scalars())
 
 
-def pages(mailboxes: int) -> int:
-    """How many an export of so many mailboxes has."""
-    return -(-mailboxes // MAILBOXES_PER_PAGE)
-
-
 async def get(session: AsyncSession, export_id: str) -> Export | None:
     return await session.get(Export, export_id)
 
@@ -136,6 +132,7 @@ async def redeem(
     session: AsyncSession, export_id: str, token_hash: bytes, by: str, now: datetime
 ) -> Link | None:
     """Marks the link as used, if it is open, in one statement: of any number of callers one gets the row."""
+    pages = select(func.count()).where(ExportPage.export_id == Export.id).scalar_subquery()
     found = await session.execute(
         update(Export)
         .where(
@@ -146,13 +143,20 @@ async def redeem(
             Export.mailboxes.is_not(None),
         )
         .values(redeemed_at=now, redeemed_by=by)
-        .returning(Export.workspace_id, Export.format, Export.reason, Export.mailboxes, Export.main_password)
+        .returning(
+            Export.workspace_id,
+            Export.format,
+            Export.reason,
+            Export.mailboxes,
+            pages.label("pages"),
+            Export.main_password,
+        )
         .execution_options(synchronize_session=False)
     )
     row = found.one_or_none()
     if row is None:
         return None
-    return Link(row.workspace_id, row.format, row.reason, row.mailboxes or 0, row.main_password)
+    return Link(row.workspace_id, row.format, row.reason, row.mailboxes or 0, row.pages, row.main_password)
 
 
 async def without_tool(session: AsyncSession, export_id: str, tool: str, most: int) -> Sequence[str]:
@@ -171,9 +175,11 @@ async def page(
 ) -> list[SealedRow] | None:
     """For each mailbox of the page that is still there its current secret, or the newest pending one; with a `tool`
     that of its app password. None when there is no such page, as when the workspace has ended."""
-    found = await session.execute(
-        _PAGE,
-        {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field, "tool": tool},
+    page_of = {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field}
+    found = await (
+        session.execute(_OF_MAILBOXES, page_of)
+        if tool is None
+        else session.execute(_OF_TOOL, page_of | {"tool": tool})
     )
     rows = [SealedRow._make(row) for row in found.all()]
     if not rows and await session.get(ExportPage, (export_id, number)) is None:

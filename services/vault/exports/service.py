@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.vault import audited, envelope, metrics
+from services.vault import audited, metrics
 from services.vault.app_passwords import repository as app_passwords
 from services.vault.app_passwords.making import new_row
 from services.vault.errors import (
@@ -225,8 +225,7 @@ class Exports:
             action="vault.export.redeemed.credentials", target=export_id, owners=listed, reason=link.reason,
             data={"mailbox_ids": listed, "versions": [row.version for row in rows]},
         )  # fmt: skip
-        versions = {envelope.data_key_version(row.ciphertext) for row in rows}
-        return Page(rows, await self._store.opener(access, versions, len(rows)))
+        return Page(rows, await self._store.opener(access, OWNER_KIND, field, rows))
 
     async def _refusal(self, session: AsyncSession, export_id: str, token: str) -> Exception:
         export = await repository.get(session, export_id)
@@ -271,7 +270,7 @@ class Exports:
     async def _recorded(self, database: Database, redeemed: Redeemed, number: int) -> Page | None:
         """The page with its record committed; None after the last."""
         link = redeemed.link
-        if number >= repository.pages(link.mailboxes):
+        if number >= link.pages:
             return None
         async with database.transaction(workspace_id=link.workspace_id) as session:
             return await self._page(session, redeemed.actor, redeemed.export_id, link, number)

@@ -12,18 +12,17 @@ import io
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from operator import attrgetter, itemgetter
-from typing import Protocol
+from operator import itemgetter
+from typing import Any, Protocol
 
 from services.vault.exports.catalogue import ExportFormat, formats, placeholder
 from services.vault.exports.credential import TEXTS, Credential
 
 Cell = str | int
+Columns = dict[str, Sequence[Any]]
 # Spreadsheets of some locales read the full-width forms as the plain ones.
 _STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-
-
-_texts = attrgetter(*TEXTS)
+_first = itemgetter(slice(0, 1))
 
 
 class Writer(Protocol):
@@ -47,7 +46,7 @@ class CsvWriter:
         return _lines([self._headers])
 
     def rows(self, credentials: Iterable[Credential]) -> str:
-        return _lines(map(self._cells.of, map(_harmless, credentials)))
+        return _lines(self._cells.rows(_harmless(_columns(credentials))))
 
     def end(self) -> str:
         return ""
@@ -68,9 +67,9 @@ class JsonWriter:
 
     def rows(self, credentials: Iterable[Credential]) -> str:
         text = io.StringIO()
-        for credential in credentials:
+        for row in self._cells.rows(_columns(credentials)):
             text.write(self._separator)
-            text.write(json.dumps(dict(zip(self._headers, self._cells.of(credential), strict=True))))
+            text.write(json.dumps(dict(zip(self._headers, row, strict=True))))
             self._separator = ",\n"
         return text.getvalue()
 
@@ -88,20 +87,20 @@ def writer_of(format: ExportFormat) -> Writer:
 
 
 class _Cells:
-    """The cells of a row: fields of the credential, and texts that are the same in every row."""
+    """The cells of rows: fields of the credentials, and texts that are the same in every row."""
 
     def __init__(self, values: Sequence[str]) -> None:
-        names = [placeholder(value) for value in values]
-        self._fixed = tuple(value for value, name in zip(values, names, strict=True) if name is None)
-        fixed_at = itertools.count(len(Credential._fields))
-        places = [next(fixed_at) if name is None else Credential._fields.index(name) for name in names]
-        self._take = itemgetter(
-            *places, 0
-        )  # one more, so that it gives a tuple also when there is one column
+        self._values = [(value, placeholder(value)) for value in values]
 
-    def of(self, credential: Credential) -> tuple[Cell, ...]:
-        cells: tuple[Cell, ...] = self._take(credential + self._fixed)
-        return cells[:-1]
+    def rows(self, columns: Columns) -> Iterable[tuple[Cell, ...]]:
+        count = len(columns["address"])
+        return zip(
+            *(
+                itertools.repeat(value, count) if name is None else columns[name]
+                for value, name in self._values
+            ),
+            strict=True,
+        )
 
 
 def _lines(rows: Iterable[Sequence[Cell]]) -> str:
@@ -110,10 +109,17 @@ def _lines(rows: Iterable[Sequence[Cell]]) -> str:
     return text.getvalue()
 
 
-def _harmless(credential: Credential) -> Credential:
+def _columns(credentials: Iterable[Credential]) -> Columns:
+    """By field, since what is done for a column at once costs a row little."""
+    columns = list(zip(*credentials, strict=True)) or [()] * len(Credential._fields)
+    return dict(zip(Credential._fields, columns, strict=True))
+
+
+def _harmless(columns: Columns) -> Columns:
     """With an apostrophe in front of each text that would be a formula."""
-    texts = _texts(credential)
-    if _STARTS.isdisjoint([text[:1] for text in texts]):
-        return credential
-    harmless = ("'" + text if text[:1] in _STARTS else text for text in texts)
-    return credential._replace(**dict(zip(TEXTS, harmless, strict=True)))
+    harmless: Columns = {
+        name: ["'" + text if text[:1] in _STARTS else text for text in columns[name]]
+        for name in TEXTS
+        if not _STARTS.isdisjoint(map(_first, columns[name]))
+    }
+    return columns | harmless

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -24,16 +24,10 @@ OwnerKind = Literal["mailbox", "server", "provider_token"]
 
 
 class Sealed(Protocol):
-    """What a stored secret is opened with: a `Secret`, or those of its columns."""
+    """What tells secrets of one kind apart: of a `Secret` those of its columns."""
 
     @property
-    def workspace_id(self) -> str: ...
-    @property
-    def owner_kind(self) -> str: ...
-    @property
     def owner_id(self) -> str: ...
-    @property
-    def field(self) -> str: ...
     @property
     def version(self) -> int: ...
     @property
@@ -42,14 +36,17 @@ class Sealed(Protocol):
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens secrets that an audit row covers, with data keys taken before that row was committed.
+    """Opens secrets of one kind that an audit row covers, with data keys taken before that row was committed.
 
-    It outlives the transaction, so that an export decrypts only what is on record for good.
+    It outlives the transaction, so that an export decrypts only what is on record for good. Workspace, kind and field
+    are those that were asked for, whatever a row says of itself: another's does not open.
     """
 
     access: AuditedAccess
     data_keys: dict[int, AESGCM] = field(repr=False)
     environment: str
+    owner_kind: str
+    field_name: str
     decrypted: Counter
 
     def open(self, secrets: Sequence[Sealed]) -> list[SecretBytes]:
@@ -59,12 +56,12 @@ class Opener:
         return opened
 
     def _open(self, secret: Sealed) -> SecretBytes:
-        self.access.check(secret.workspace_id, secret.owner_id)
-        return envelope.decrypt(
-            secret.ciphertext,
-            data_key=self.data_keys[envelope.data_key_version(secret.ciphertext)],
-            binding=binding_of(secret, self.environment),
-        )
+        owner_id = secret.owner_id
+        self.access.check(owner_id)
+        data = envelope.secret_data(
+            self.environment, self.access.workspace_id, self.owner_kind, owner_id, self.field_name, secret.version
+        )  # fmt: skip
+        return envelope.open_with(self.data_keys, secret.ciphertext, data)
 
 
 class SecretStore:
@@ -122,13 +119,17 @@ class SecretStore:
         await session.flush()
         return secret
 
-    async def opener(self, access: AuditedAccess, data_key_versions: Iterable[int], count: int) -> Opener:
-        """Fetches the data keys and counts `count` decryptions, in the transaction of the audit row."""
-        keys = {version: await self._scheduled(access, version) for version in sorted(set(data_key_versions))}
+    async def opener(
+        self, access: AuditedAccess, owner_kind: str, field: str, secrets: Sequence[Sealed]
+    ) -> Opener:
+        """Fetches the data keys of `secrets` and counts their decryptions, in the transaction of the audit row."""
+        versions = {envelope.data_key_version(secret.ciphertext) for secret in secrets}
+        keys = {version: await self._scheduled(access, version) for version in sorted(versions)}
         await repository.count_decrypts(
-            access.session, access.workspace_id, access.purpose, count, self._clock.now()
+            access.session, access.workspace_id, access.purpose, len(secrets), self._clock.now()
         )
-        return Opener(access, keys, self._environment, metrics.DECRYPTED.labels(access.purpose))
+        decrypted = metrics.DECRYPTED.labels(access.purpose)
+        return Opener(access, keys, self._environment, owner_kind, field, decrypted)
 
     async def _scheduled(self, access: AuditedAccess, version: int) -> AESGCM:
         key = await self._data_keys.for_decryption(access.session, access.workspace_id, version)
@@ -137,12 +138,13 @@ class SecretStore:
         return made
 
     async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
-        """One secret."""
-        opener = await self.opener(access, [secret.data_key_version], 1)
+        """One secret. Raises PermissionError when the audit row does not cover it."""
+        access.check(secret.owner_id)
+        opener = await self.opener(access, secret.owner_kind, secret.field, [secret])
         return opener.open([secret])[0]
 
 
-def binding_of(secret: Sealed, environment: str) -> envelope.Binding:
+def binding_of(secret: Secret, environment: str) -> envelope.Binding:
     return envelope.Binding(
         environment=environment,
         scope=secret.workspace_id,

@@ -6,10 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.vault import envelope
 from services.vault.secret_bytes import SecretBytes
@@ -71,21 +73,24 @@ async def test_no_secret_of_a_mailbox_is_opened(vault: Vault, monkeypatch: pytes
     await workspace.post(f"/mailboxes/{mailbox_id}/app-passwords", {"name": "a", "reason": "b"}, key="one")
     await workspace.password(mailbox_id)
     before = await workspace.decrypts()
-    opened: list[tuple[str, str, str]] = []
-    decrypt = envelope.decrypt
+    opened: list[bytes] = []
+    open_with = envelope.open_with
 
-    def watched(ciphertext: bytes, *, data_key: SecretBytes, binding: envelope.Binding) -> SecretBytes:
-        opened.append((binding.owner_kind, binding.owner_id, binding.field))
-        return decrypt(ciphertext, data_key=data_key, binding=binding)
+    def watched(data_keys: Mapping[int, AESGCM], ciphertext: bytes, data: bytes) -> SecretBytes:
+        opened.append(data)
+        return open_with(data_keys, ciphertext, data)
 
-    monkeypatch.setattr(envelope, "decrypt", watched)
+    def bound_to(owner_kind: str, owner_id: str, field: str) -> bytes:
+        return envelope.secret_data(vault.settings.environment, workspace.id, owner_kind, owner_id, field, 1)
+
+    monkeypatch.setattr(envelope, "open_with", watched)
     for _ in range(3):
         (await workspace.post(f"/mailboxes/{mailbox_id}/webmail-sessions")).raise_for_status()
-    assert opened == [("server", workspace.server_id, "webmail_seed")] * 3
+    assert opened == [bound_to("server", workspace.server_id, "webmail_seed")] * 3
     assert before["reveal"] == 1
     assert await workspace.decrypts() == before | {"webmail_sign": 3}
     await workspace.password(mailbox_id)
-    assert opened[3:] == [("mailbox", mailbox_id, "password")]
+    assert opened[3:] == [bound_to("mailbox", mailbox_id, "password")]
 
 
 async def test_issuing_is_on_record(vault: Vault) -> None:
