@@ -12,16 +12,16 @@ from tests.provisioner.api import Api
 from tests.provisioner.stage import Stage
 
 TABLES = (
-    "mailbox_verifier, mailbox, domain, job, step_log, condition, address, cloud_resource, server, invoice, refund, "
-    "subscription, proven_zone, stripe_event, sweep_finding, provider_gate, workspace_deletion, outbox, inbox, "
-    "idempotency_key"
-)
+    "mailbox_verifier", "mailbox", "domain", "job", "step_log", "condition", "address", "cloud_resource", "server",
+    "invoice", "refund", "subscription", "proven_zone", "stripe_event", "sweep_finding", "provider_gate",
+    "workspace_deletion", "outbox", "inbox", "idempotency_key",
+)  # fmt: skip
 
 
 @pytest.fixture
 async def stage(service_database: ServiceDatabases, trust: Trust) -> AsyncIterator[Stage]:
     database = service_database("provisioner")
-    database.postgres.psql(f"truncate {TABLES} restart identity cascade", database.name)
+    database.empty(TABLES)
     made = Stage.build(trust, database)
     await made.publish_prices()
     yield made

@@ -224,7 +224,7 @@ class Stage:
                 raise AssertionError(await self.story())
             await self.others.step()
             if await self.engine.work_once() is None:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)  # looking costs as much as working
 
     async def ready(self, server_id: str, *, seconds: float = 60.0) -> None:
         await self.play(lambda: self.is_true(server_id, "HeldReleased"), seconds=seconds)

@@ -188,7 +188,7 @@ async def test_after_a_restore_that_has_forgotten_a_server_a_dry_run_shows_all_o
     await stage.ready(server.id)
     own, powered = stage.owned(), dict(stage.outside.cloud.powered)
     database = service_database("provisioner")
-    database.postgres.psql(f"truncate {TABLES} restart identity cascade", database.name)
+    database.empty(TABLES)
     found = await swept(stage, 6, dry_run=True)
     assert sorted((row.kind, row.external_id) for row in found) == sorted(
         (kind, key) for kind, keys in own.items() for key in keys

@@ -18,5 +18,5 @@ def test_whatever_happens_on_postgresql_there_is_one_running_server_or_none(
     database = service_database("provisioner")
     database.postgres.psql(CLOCK.format(name=database.name), database.name)
     for seed in range(SEEDS):
-        database.postgres.psql(f"truncate {TABLES} restart identity cascade", database.name)
+        database.empty(TABLES)
         walk_on_postgres(seed, database)
