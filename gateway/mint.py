@@ -73,6 +73,7 @@ class Minter:
             scopes=principal.scopes,
             session_id=principal.session_id,
             key_id=principal.key_id,
+            maker=principal.account_id if principal.kind == "api_key" else None,
             auth_time=principal.authenticated_at,
             client_ip=client_ip,
         )

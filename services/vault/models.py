@@ -185,6 +185,8 @@ class WebmailSignIn(Base):
     workspace_id: Mapped[str] = mapped_column(index=True)
     mailbox_id: Mapped[str] = mapped_column(index=True)
     opened_by: Mapped[str]
+    maker: Mapped[str | None]
+    """Who made the API key that opened it: what the key may do hangs on his role."""
     issued_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 

@@ -38,6 +38,7 @@ def mint_internal(
     scopes: Iterable[str] = (),
     session_id: str | None = None,
     key_id: str | None = None,
+    maker: str | None = None,
     auth_time: datetime | int | None = None,
     request_id: str = "",
     client_ip: str | None = None,
@@ -57,6 +58,7 @@ def mint_internal(
         "scopes": sorted(scopes),
         "sid": session_id,
         "key_id": key_id,
+        "maker": maker,
         "auth_time": when,
         "rid": request_id or None,
         "ip": client_ip,
@@ -133,6 +135,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
         request_id=_text(claims, "rid") or "",
         client_ip=_text(claims, "ip"),
         key_id=_text(claims, "key_id"),
+        maker=_text(claims, "maker"),
     )
 
 

@@ -14,7 +14,8 @@ class Identity:
     """`subject` is the account, the API key or the service's name; `issuer` is who signed for it.
 
     `workspace_id` is the workspace that the gateway found the subject to be acting in, or None outside of any.
-    `auth_time` is the moment of the sign-in (users only).
+    `auth_time` is the moment of the sign-in (users only), `maker` the account that made the key (API keys only): what
+    it may do hangs on that person's role too.
     """
 
     kind: Kind
@@ -29,6 +30,7 @@ class Identity:
     request_id: str
     client_ip: str | None = None
     key_id: str | None = None
+    maker: str | None = None
 
 
 InternalIdentity = Identity

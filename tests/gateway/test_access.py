@@ -66,7 +66,7 @@ async def test_the_service_is_told_who_asks_and_what_he_may(stage: tuple[Edge, E
     assert (identity.subject, identity.workspace_id, identity.role) == (account, workspace, "member")
     assert "servers.read" in identity.permissions
     assert "credentials.export" not in identity.permissions
-    assert identity.client_ip == "192.0.2.9"
+    assert (identity.client_ip, identity.maker) == ("192.0.2.9", None)
     assert sent["x-request-id"] == answer.headers["x-request-id"]
     assert "authorization" not in sent
 
@@ -124,7 +124,7 @@ async def test_a_key_reads_with_its_scope_and_cannot_write(stage: tuple[Edge, Ec
     headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": "1"}
     assert (await made.client.get(servers(workspace), headers=headers)).status_code == 200
     identity = InternalVerifier(trust.directory, "provisioner").verify(echo.last_headers()["x-sc-identity"])
-    assert identity.kind == "api_key"
+    assert (identity.kind, identity.maker) == ("api_key", account)
     assert identity.permissions == {"servers.read", "subscriptions.read", "jobs.read", "workspace.read"}
     refused = await made.client.post(f"{servers(workspace)}/{new_id('srv')}/cancel", json={}, headers=headers)
     assert refused.status_code == 403

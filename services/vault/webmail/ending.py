@@ -1,4 +1,5 @@
-"""Ends webmail before its time: unused tokens and running sessions of a mailbox, or those that one caller opened.
+"""Ends webmail before its time: unused tokens and running sessions of a mailbox, or those that one caller opened,
+himself or by an API key that he made.
 
 The provisioner is told, by mailbox, the ids of all sign-ins that were ended and could still be alive. Its host refuses
 them from then on, whatever it has been told before.
@@ -6,7 +7,9 @@ them from then on, whatever it has been told before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,7 +39,8 @@ class WebmailEnding:
         mailbox = await mailboxes.lock(session, mailbox_id)
         if mailbox is None:
             raise NotFound
-        return await self._end(session, actor, mailbox, None, None)
+        (ended,) = await self._end(session, actor, [mailbox], None, None)
+        return ended
 
     async def changed(
         self,
@@ -59,42 +63,52 @@ class WebmailEnding:
         if may_open:
             return
         opened = await repository.opened_by(session, workspace_id, actor_id)
-        for mailbox in await mailboxes.lock_all(session, opened):
-            await self._end(session, "vault", mailbox, actor_id, reason)
+        locked = await mailboxes.lock_all(session, opened)
+        await self._end(session, "vault", locked, actor_id, reason)
 
     async def _end(
         self,
         session: AsyncSession,
         actor: Identity | str,
-        mailbox: Mailbox,
+        locked: Sequence[Mailbox],
         opened_by: str | None,
         reason: str | None,
-    ) -> WebmailEnded:
-        """The mailbox's row must be locked."""
-        now = self._clock.now()
-        await repository.forget(session, mailbox.id, now - OUTLIVED)
-        count = await repository.end(session, mailbox.id, opened_by, now)
+    ) -> list[WebmailEnded]:
+        """All of them by the same few statements; only the rows of the audit log follow one another."""
+        now, ids = self._clock.now(), [mailbox.id for mailbox in locked]
+        await repository.forget(session, ids, now - OUTLIVED)
+        counts = await repository.end(session, ids, opened_by, now)
+        ended = await repository.ended(session, list(counts))
+        jobs = {mailbox.id: new_id("job") for mailbox in locked if counts[mailbox.id]}
+        told = []
+        for mailbox in locked:
+            if mailbox.id in jobs:
+                mailbox.webmail_version += 1
+                told.append(self._told(mailbox, ended[mailbox.id], jobs[mailbox.id], actor))
+        await outbox.emit_all(session, told)
         opener = {} if opened_by is None else {"opened_by": opened_by}
-        await record(
-            session, workspace_id=mailbox.workspace_id, actor=actor, action="vault.webmail.ended",
-            target=mailbox.id, outcome="ok", reason=reason, data={"sign_ins": count, **opener},
-        )  # fmt: skip
-        if not count:
-            return WebmailEnded(mailbox_id=mailbox.id, sign_ins=0, job_id=None)
-        mailbox.webmail_version += 1
+        for mailbox in locked:
+            await record(
+                session, workspace_id=mailbox.workspace_id, actor=actor, action="vault.webmail.ended",
+                target=mailbox.id, outcome="ok", reason=reason, data={"sign_ins": counts[mailbox.id], **opener},
+            )  # fmt: skip
+        return [
+            WebmailEnded(mailbox_id=one.id, sign_ins=counts[one.id], job_id=jobs.get(one.id))
+            for one in locked
+        ]
+
+    def _told(self, mailbox: Mailbox, ended: list[str], job_id: str, actor: Identity | str) -> dict[str, Any]:
         event = MailboxWebmailEnded(
             workspace_id=mailbox.workspace_id,
             mailbox_id=mailbox.id,
             version=mailbox.webmail_version,
-            ended=list(await repository.ended(session, mailbox.id)),
-            job_id=new_id("job"),
+            ended=ended,
+            job_id=job_id,
             requested_by=actor if isinstance(actor, str) else actor.subject,
         )
-        await outbox.emit(
-            session,
+        return outbox.row_of(
             event,
             subject=mailbox.id,
             workspace_id=mailbox.workspace_id,
             aggregate_version=event.version,
         )
-        return WebmailEnded(mailbox_id=mailbox.id, sign_ins=count, job_id=event.job_id)

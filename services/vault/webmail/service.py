@@ -43,8 +43,12 @@ class Webmail:
         """A sign-in token. Raises NotFound, ServerNotReady (409) while the host has no key, Forbidden for a caller from
         whom the right was taken since his request passed the gateway."""
         workspace_id = actor.workspace_id or ""
-        opener = await repository.lock_opener(session, workspace_id, actor.subject)
-        if not opener.may_open:
+        openers = [
+            await repository.lock_opener(session, workspace_id, one)
+            for one in (actor.subject, actor.maker)
+            if one is not None
+        ]
+        if not all(one.may_open for one in openers):
             raise Forbidden(
                 "You may not open webmail in this workspace any more.",
                 next_action="Ask an owner of the workspace.",
@@ -62,9 +66,10 @@ class Webmail:
             workspace_id=mailbox.workspace_id,
             mailbox_id=mailbox_id,
             opened_by=actor.subject,
+            maker=actor.maker,
             issued_at=now,
         )
-        await repository.forget(session, mailbox_id, now - OUTLIVED)
+        await repository.forget(session, [mailbox_id], now - OUTLIVED)
         session.add(sign_in)
         access = await audited.grant(
             session, actor, workspace_id=mailbox.workspace_id, purpose="webmail_sign",

@@ -112,6 +112,7 @@ BAD: dict[str, Callable[[], dict[str, Any]]] = {
     "permissions of numbers": lambda: claims(perms=[1]),
     "workspace a list": lambda: claims(ws=["ws_1"]),
     "workspace empty": lambda: claims(ws=""),
+    "maker a list": lambda: claims(maker=["usr_1"]),
     "auth_time text": lambda: claims(auth_time="now"),
     "auth_time true": lambda: claims(auth_time=True),
     "unknown kind": lambda: claims(kind="root"),

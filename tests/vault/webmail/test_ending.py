@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event as statements
 
 from services.vault.webmail.consumers import MAY_OPEN
 from services.vault.webmail.ending import OUTLIVED
@@ -150,6 +151,62 @@ async def test_a_revoked_key_loses_what_it_opened(vault: Vault) -> None:
     assert [event.ended for event in await told(workspace)] == [[sign_in]]
     late = await workspace.post(f"/mailboxes/{mailbox_id}/webmail-sessions", account_id=actor)
     assert late.status_code == 403
+
+
+@pytest.mark.parametrize("role", [None, "member"])
+async def test_a_key_s_webmail_ends_with_the_right_of_who_made_the_key(
+    vault: Vault, role: Role | None
+) -> None:
+    """A key may no more than its maker. (Of one who leaves it is revoked besides.)"""
+    workspace, mailbox_id, key = await ready(vault)
+    maker = new_id("usr")
+    by_key = {"account_id": new_id("key"), "kind": "api_key", "maker": maker}
+    gone = [await opened(workspace, mailbox_id, key, **by_key)]
+    gone.append(await opened(workspace, mailbox_id, key, account_id=maker))
+    others = {"account_id": new_id("key"), "kind": "api_key", "maker": new_id("usr")}
+    await opened(workspace, mailbox_id, key, **others)
+    await says(workspace, maker, role, 4)
+    assert [event.ended for event in await told(workspace)] == [sorted(gone)]
+    late = await workspace.post(f"/mailboxes/{mailbox_id}/webmail-sessions", **by_key)
+    assert late.status_code == 403
+    await opened(workspace, mailbox_id, key, **others)
+    await says(workspace, maker, "owner", 5)
+    await opened(workspace, mailbox_id, key, **by_key)
+
+
+async def test_of_those_who_open_by_key_while_its_maker_is_lowered_none_is_overlooked(vault: Vault) -> None:
+    workspace, mailbox_id, _ = await ready(vault)
+    path, maker = f"/mailboxes/{mailbox_id}/webmail-sessions", new_id("usr")
+    keys = [{"account_id": new_id("key"), "kind": "api_key", "maker": maker} for _ in range(8)]
+    *answers, _ = await asyncio.gather(
+        *(workspace.post(path, **one) for one in keys), says(workspace, maker, "member", 2)
+    )
+    assert {answer.status_code for answer in answers} <= {201, 403}
+    rows = await kept(workspace)
+    assert len(rows) == sum(answer.status_code == 201 for answer in answers)
+    assert all(row["ended_at"] is not None for row in rows)
+
+
+async def test_many_mailboxes_end_by_the_same_few_statements(vault: Vault) -> None:
+    """But for the audit log, whose rows follow one another."""
+    workspace, mailbox_id, key = await ready(vault)
+    boxes = [mailbox_id, *[await workspace.mailbox(f"box{n}@example-a.test") for n in range(4)]]
+    seen: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        seen.append(arguments[2].split()[0].lower() + (" audit" if "audit" in arguments[2] else ""))
+
+    needed = []
+    for count in (1, 5):
+        ada = new_id("usr")
+        for box in boxes[:count]:
+            await opened(workspace, box, key, account_id=ada)
+        statements.listen(vault.bus.database.engine.sync_engine, "before_cursor_execute", note)
+        await says(workspace, ada, None, 2)
+        statements.remove(vault.bus.database.engine.sync_engine, "before_cursor_execute", note)
+        needed.append([one for one in seen if "audit" not in one])
+        seen.clear()
+    assert needed[0] == needed[1]
 
 
 async def test_who_changes_between_roles_that_may_keeps_his_sessions(vault: Vault) -> None:
