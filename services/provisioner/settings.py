@@ -96,6 +96,10 @@ class WorkerSettings(ServiceSettings):
     """How often a Ready server is looked at on its own: certificates, self-test, the cloud's view. What changes at the
     cloud meanwhile is seen in the sweeper's lists, every `sweep_seconds`."""
 
+    move_hold_seconds: float = 24 * 3600.0
+    """How long the old server of a domain that has moved goes on putting its mail off, and keeps the old copy: longer
+    than anybody remembers an MX record."""
+
     operator_socket: Path | None = None
     """Where operators may read over HTTP (ADR 10); the worker's own account alone can open it. None: nowhere."""
 

@@ -90,6 +90,8 @@ class Mailbox(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)
     server_id: Mapped[str] = mapped_column(index=True)
+    server_version: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Of the newest move that was heard of."""
     address: Mapped[str | None]
     display_name: Mapped[str] = mapped_column(server_default="")
     credentials_version: Mapped[int] = mapped_column(Integer, server_default=text("0"))

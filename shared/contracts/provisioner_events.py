@@ -229,6 +229,15 @@ class MailboxRemoved(EventData):
     mailbox_id: str
 
 
+class MailboxMoved(EventData):
+    """Subject: the mailbox. Another server serves it from now on, with the same passwords. Versions count moves."""
+
+    type: ClassVar[str] = "provisioner.mailbox.moved.v1"
+    workspace_id: str
+    mailbox_id: str
+    server_id: str
+
+
 class MailboxCredentialApplied(EventData):
     """Subject: the mailbox. The host accepts this version of its passwords, and no other: pending ones become current,
     and what they replaced opens nothing any more."""

@@ -146,6 +146,10 @@ async def _app_password(made: World, b: Customer) -> Fields:
     return {"mailbox_id": mailbox.id, "used": [{"version": 7, "at": datetime.now(UTC)}]}
 
 
+async def _moved(made: World, b: Customer) -> Fields:
+    return {**await _secret(made, b), "server_id": new_id("srv")}
+
+
 async def _webmail(made: World, b: Customer) -> Fields:
     mailbox = await factories.secret_mailbox(made, b)
     row = people.models("vault").WebmailSignIn(
@@ -169,6 +173,7 @@ MESSAGES: dict[tuple[str, str], Builder] = {
     ("reputation", "provisioner.server.ready.v1"): _watched,
     ("reputation", "provisioner.server.deleted.v1"): _watched,
     ("vault", "provisioner.mailbox.credential_applied.v1"): _secret,
+    ("vault", "provisioner.mailbox.moved.v1"): _moved,
     ("vault", "provisioner.mailbox.removed.v1"): _secret,
     ("vault", "provisioner.mailbox.passwords_used.v1"): _app_password,
     ("vault", "auth.membership.changed.v1"): _webmail,

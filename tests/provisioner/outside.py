@@ -20,6 +20,7 @@ from pydantic import SecretBytes
 from services.provisioner.hosts.desired import (
     CertificateFacts,
     DkimFacts,
+    DomainOnHost,
     HostDesired,
     HostFacts,
     MailboxFacts,
@@ -34,6 +35,7 @@ from services.provisioner.hosts.port import (
     HostKeyChanged,
     HostUnreachable,
     InstallStatus,
+    MailCopy,
 )
 from services.provisioner.ports import (
     CheckoutSession,
@@ -65,6 +67,15 @@ class Machine:
     webmail_version: int | None = None
     next_key: str = "b" * 64
     certified_until: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(days=90))
+    mail: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Flags by message, by address."""
+
+    def domain(self, name: str) -> DomainOnHost | None:
+        domains = () if self.desired is None else self.desired.domains
+        return next((one for one in domains if one.name == name), None)
+
+    def lets_in(self, address: str) -> bool:
+        return self.desired is not None and address in {one.address for one in self.desired.served_mailboxes}
 
 
 class MemoryHosts:
@@ -80,6 +91,9 @@ class MemoryHosts:
         self.certificate_state = "valid"
         self.forget_mailboxes = False
         self.used: dict[str, tuple[PasswordUse, ...]] = {}
+        self.copied_at_once = 1000
+        """So many messages one call has time for."""
+        self.looks_until_quiet = 1
 
     def _machine(self, method: str, host: HostAddress) -> Machine:
         self.calls[method] += 1
@@ -229,6 +243,48 @@ class MemoryHosts:
                 for name in names
             )
         )
+
+    def deliver(self, address: str, message: str, server_id: str) -> bool:
+        """What an MX record leads to that server. False: it is put off, and the sender has it still."""
+        machine = self.machines[server_id]
+        if not machine.lets_in(address):
+            return False
+        machine.mail.setdefault(address, {})[message] = ""
+        return True
+
+    async def copy_mail(self, giver: HostAddress, taker: HostAddress, address: str) -> MailCopy:
+        """As long as the taker serves the domain, nothing is written there; the giver may be serving it still."""
+        theirs, ours = self._machine("copy_mail", taker), self._machine("give_mail", giver)
+        name = address.rpartition("@")[2]
+        if ours.domain(name) is None:
+            raise HostCommandFailed("mail-take", "giver_failed", "unknown_domain")
+        arriving = theirs.domain(name)
+        if arriving is None or arriving.served_by is None:
+            raise HostCommandFailed("mail-take", "not_closed", name)
+        have, want = theirs.mail.setdefault(address, {}), ours.mail.get(address, {})
+        gone = [one for one in have if one not in want]
+        missing = [one for one in want if have.get(one) != want[one]]
+        for one in gone:
+            del have[one]
+        have.update({one: want[one] for one in missing[: self.copied_at_once]})
+        sent = min(len(missing), self.copied_at_once)
+        return MailCopy(
+            complete=sent == len(missing), sent=sent, bytes=sent, deleted=len(gone), entries=len(want)
+        )
+
+    async def mail_quiet(self, host: HostAddress, domain: str) -> bool:
+        machine = self._machine("mail_quiet", host)
+        leaving = machine.domain(domain)
+        if leaving is None or leaving.served_by is None:
+            raise HostCommandFailed("mail-quiet", "not_closed", domain)
+        return self.calls["mail_quiet"] > self.looks_until_quiet
+
+    async def forget_mail(self, host: HostAddress, domain: str) -> None:
+        machine = self._machine("forget_mail", host)
+        if machine.domain(domain) is not None:
+            raise HostCommandFailed("mail-forget", "still_here", domain)
+        for address in [one for one in machine.mail if one.endswith(f"@{domain}")]:
+            del machine.mail[address]
 
     async def set_webmail_key(self, host: HostAddress, key: SecretBytes, version: int) -> None:
         self._machine("set_webmail_key", host).webmail_version = version

@@ -62,6 +62,7 @@ def worker_settings(trust: Trust, database: ServiceDatabase, **fields: Any) -> W
         "backoff_cap": 0.2,
         "recheck_seconds": 3600.0,
         "sweep_dry_run": False,
+        "move_hold_seconds": 0.0,
         "sweep_quarantine_seconds": 0.2,
     }
     return trust.settings(WorkerSettings, "provisioner", "worker", database, **{**values, **fields})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from services.provisioner.domains import service
+from services.provisioner.domains import moving, service
 from services.provisioner.domains.schemas import (
     CreateDomain,
     DomainAccepted,
@@ -69,14 +69,21 @@ async def move(
     idempotency: IdempotencyDep,
     wired: Wired,
 ) -> Response:
-    """Moves a domain without mailboxes to another server of the workspace.
+    """Moves a domain to another server of the workspace, with its mailboxes, their mail and their passwords.
 
-    **Mailboxes do not move**: their mail lies on the disk of their server, and nothing copies it. Copy it by IMAP,
-    remove the mailboxes, move the domain, and make them anew. The new server makes keys of its own first; until it has,
-    the records stay as they are. Then look at the zone's DNS plan and apply it: old records go and new ones come at
-    once.
+    The new server makes keys of its own, and the mail is copied while the old one goes on serving. Then look at the
+    zone's DNS plan and apply it. Once the new records are visible, the mailboxes are closed for as long as it takes to
+    copy what came meanwhile, usually seconds: nobody can sign in, and senders are told to try again. Then they are open
+    on the new server, with the same messages, folders, flags, filters and passwords.
+
+    **Mail programs that were set up with the old server's host name need the new one** (`client_settings` of the
+    mailbox); with automatic configuration they find it by themselves when they are set up anew. Webmail is opened at
+    the new server; contacts and settings that were made in the old one's webmail do not come along.
+
+    Until the mailboxes are open there, the domain can be taken back: move it to the server that it comes from. No
+    mailbox is added or removed meanwhile.
     """
     return await idempotency.run(
         status_code=202,
-        call=lambda: service.move(session, identity, domain_id, request, wired.catalogue, wired.clock.now()),
+        call=lambda: moving.move(session, identity, domain_id, request, wired.catalogue, wired.clock.now()),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import Domain, Mailbox, ProvenZone, Server
+from services.provisioner.models import BEFORE_OPENING, Domain, Mailbox, ProvenZone, Server
 from services.provisioner.reconciler.lease import wake
 
 
@@ -35,7 +35,14 @@ async def proven_zone(session: AsyncSession, name: str) -> ProvenZone | None:
 async def count(session: AsyncSession, server_id: str) -> int:
     return int(
         await session.scalar(
-            select(func.count()).where(Domain.server_id == server_id, Domain.state != "removing")
+            select(func.count()).where(
+                or_(
+                    Domain.server_id == server_id,
+                    # One that leaves can still be taken back.
+                    and_(Domain.moving_from == server_id, Domain.move_phase.in_(BEFORE_OPENING)),
+                ),
+                Domain.state != "removing",
+            )
         )
         or 0
     )

@@ -26,7 +26,8 @@ class CreateDomain(BaseModel):
 
 
 class MoveDomain(BaseModel):
-    """`server_id` is another server of the same workspace."""
+    """`server_id` is another server of the same workspace; or, while the domain moves, the one that it comes from: then
+    it goes back there."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,13 +41,15 @@ class DkimKeyView(BaseModel):
 
 
 class DomainView(BaseModel):
-    """`awaiting_dns`: look at the zone's DNS plan and apply it."""
+    """`awaiting_dns`: look at the zone's DNS plan and apply it. `moving`: it is served by the server that it comes from
+    (`moving_from`) until its mailboxes are opened on `server_id`."""
 
     id: DomainId
     server_id: ServerId
+    moving_from: ServerId | None
     zone_id: str
     name: str
-    state: Literal["pending", "awaiting_dns", "securing", "ready", "removing"]
+    state: Literal["pending", "moving", "awaiting_dns", "securing", "ready", "removing"]
     dns_verified: bool
     dkim: list[DkimKeyView]
     dmarc_policy: str

@@ -12,8 +12,6 @@ from services.provisioner.domains.schemas import (
     CreateDomain,
     DomainAccepted,
     DomainView,
-    MoveAccepted,
-    MoveDomain,
     RemovalAccepted,
 )
 from services.provisioner.errors import (
@@ -66,7 +64,7 @@ async def create(
             f"{request.name} is not a zone that this workspace controls.", field="body.name",
             next_action="Add the zone and prove your control of it, then send this request again.",
         )  # fmt: skip
-    await _check_limit(session, server, catalogue)
+    await check_limit(session, server, catalogue)
     generation = await repository.next_generation(session, server)
     selectors = DkimSelectors.of_month(now)
     row = Domain(
@@ -89,21 +87,26 @@ async def create(
     job = await jobs.begin(
         session, server, kind="add_domain", subject_id=row.id, requested_by=identity.subject
     )
-    await _audit(session, identity, row, "added")
+    await audited(session, identity, row, "added")
     return DomainAccepted(id=row.id, job_id=job.id)
 
 
 async def still_there(session: AsyncSession, domain_id: str, server: Server) -> Domain:
-    """The domain, now that its server is locked. Raises NotFound, DomainBusy when it has moved meanwhile."""
+    """The domain, now that its server is locked. Raises NotFound, DomainBusy when it moves or has moved meanwhile."""
     row = await repository.fresh(session, domain_id)
     if row is None:
         raise NotFound
     if row.server_id != server.id:
         raise DomainBusy("It has just been moved to another server.", next_action="Send this request again.")
+    if row.moving_from is not None and row.move_phase not in ("leaving", "forgetting"):
+        raise DomainBusy(
+            "It moves to another server at present.",
+            next_action="Follow the job of its move, or move it back to the server that it comes from.",
+        )
     return row
 
 
-async def _check_limit(session: AsyncSession, server: Server, catalogue: Catalogue) -> None:
+async def check_limit(session: AsyncSession, server: Server, catalogue: Catalogue) -> None:
     """Whether one more domain fits; the server's row is locked, so nobody else counts now. Raises PlanLimit."""
     limit = catalogue.plan(server.plan).domains
     if await repository.count(session, server.id) >= limit:
@@ -112,62 +115,8 @@ async def _check_limit(session: AsyncSession, server: Server, catalogue: Catalog
         )
 
 
-async def move(
-    session: AsyncSession,
-    identity: Identity,
-    domain_id: str,
-    request: MoveDomain,
-    catalogue: Catalogue,
-    now: datetime,
-) -> MoveAccepted:
-    """Raises NotFound, ServerEnding, ServerNotReady, DomainEnding, DomainBusy, DomainNotEmpty, PlanLimit."""
-    row = await repository.get(session, domain_id)
-    if row is None:
-        raise NotFound
-    # In the order of their ids: two moves in opposite directions do not wait for one another.
-    pair = sorted({row.server_id, request.server_id})
-    held = {server_id: await usable_server(session, server_id) for server_id in pair}
-    row = await repository.fresh(session, domain_id)
-    if row is None:
-        raise NotFound
-    if row.state == "removing":
-        raise DomainEnding("It is being removed.")
-    if row.state == "pending" or row.server_id not in held:
-        raise DomainBusy(
-            "Wait until its server has made its keys.", next_action="Follow the domain's last job."
-        )
-    if row.server_id == request.server_id:
-        raise DomainBusy("It is on this server already.", field="body.server_id")
-    if await repository.has_mailboxes(session, row.id):
-        raise DomainNotEmpty(
-            "Mailboxes do not move: copy their mail by IMAP and remove them first.",
-            next_action="Remove the domain's mailboxes, move it, then make them anew.",
-        )
-    source, target = held[row.server_id], held[request.server_id]
-    await _check_limit(session, target, catalogue)
-    await repository.next_generation(session, source)
-    row.moving_from, row.server_id, row.state = source.id, target.id, "pending"
-    row.generation = await repository.next_generation(session, target)
-    row.certified, row.dns_verified, row.ready_at = False, False, None
-    selectors = _fresh_selectors(row, now)
-    row.dkim_rsa_selector, row.dkim_ed25519_selector = selectors.rsa, selectors.ed25519
-    job = await jobs.begin(
-        session, target, kind="move_domain", subject_id=row.id, requested_by=identity.subject
-    )
-    await _audit(session, identity, row, "moved")
-    return MoveAccepted(job_id=job.id)
-
-
-def _fresh_selectors(row: Domain, now: datetime) -> DkimSelectors:
-    """Others than those in use: the new server's keys are others, and the old ones may still be cached."""
-    number = 1
-    while (selectors := DkimSelectors.of_month(now, number)).rsa == row.dkim_rsa_selector:
-        number += 1
-    return selectors
-
-
 async def remove(session: AsyncSession, identity: Identity, domain_id: str) -> RemovalAccepted:
-    """Raises NotFound, ServerEnding, DomainEnding, DomainNotEmpty."""
+    """Raises NotFound, ServerEnding, DomainEnding, DomainBusy, DomainNotEmpty."""
     row = await repository.get(session, domain_id)
     if row is None:
         raise NotFound
@@ -175,6 +124,11 @@ async def remove(session: AsyncSession, identity: Identity, domain_id: str) -> R
     row = await still_there(session, row.id, server)
     if row.state == "removing":
         raise DomainEnding("It is being removed already.")
+    if row.moving_from is not None:
+        raise DomainBusy(
+            "The server that it comes from has not forgotten it yet.",
+            next_action="Wait until moving_from is null, a day after its move.",
+        )
     if await repository.has_mailboxes(session, row.id):
         raise DomainNotEmpty("Remove its mailboxes first; their mail would be lost without a word.")
     row.state = "removing"
@@ -182,11 +136,11 @@ async def remove(session: AsyncSession, identity: Identity, domain_id: str) -> R
     job = await jobs.begin(
         session, server, kind="remove_domain", subject_id=row.id, requested_by=identity.subject
     )
-    await _audit(session, identity, row, "removed")
+    await audited(session, identity, row, "removed")
     return RemovalAccepted(job_id=job.id)
 
 
-async def _audit(session: AsyncSession, identity: Identity, row: Domain, what: str) -> None:
+async def audited(session: AsyncSession, identity: Identity, row: Domain, what: str) -> None:
     await audit.record(
         session,
         workspace_id=row.workspace_id,
@@ -215,6 +169,7 @@ def view(row: Domain) -> DomainView:
         {
             "id": row.id,
             "server_id": row.server_id,
+            "moving_from": row.moving_from,
             "zone_id": row.zone_id,
             "name": row.name,
             "state": row.state,

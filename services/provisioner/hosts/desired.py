@@ -120,6 +120,9 @@ class DomainOnHost(_Document):
     mta_sts_mode: Literal["none", "testing", "enforce"] = "enforce"
     mta_sts_max_age: int = Field(default=1_209_600, ge=86_400, le=31_557_600)
     """Seconds (RFC 8461 section 3.2)."""
+    served_by: DomainName | None = None
+    """Another server, while the domain moves to or from this host: its keys and mail are here, but nobody signs in to
+    its mailboxes, mail from outside is put off, and what others on this host write to it goes to that server."""
 
     def web_names(self) -> tuple[str, ...]:
         return tuple(f"{label}.{self.name}" for label in ("mta-sts", "autoconfig", "autodiscover"))
@@ -183,6 +186,16 @@ class HostDesired(_Document):
         if homeless:
             raise ValueError(f"{homeless[0]} is in no domain of this host")
         return self
+
+    @property
+    def served_domains(self) -> tuple[DomainOnHost, ...]:
+        """Those that are not on their way to or from another server."""
+        return tuple(domain for domain in self.domains if domain.served_by is None)
+
+    @property
+    def served_mailboxes(self) -> tuple[MailboxDesired, ...]:
+        names = {domain.name for domain in self.served_domains}
+        return tuple(box for box in self.mailboxes if box.address.rpartition("@")[2] in names)
 
     @property
     def selftest_address(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pydantic import SecretBytes
 
 from services.provisioner.hosts.bundle.archive import apply_payload, build_archive, bundle_version
 from services.provisioner.hosts.desired import HostDesired, HostFacts
+from services.provisioner.hosts.mail_pipe import Said, through
 from services.provisioner.hosts.port import (
     CertificatesResult,
     HostAddress,
@@ -22,6 +24,7 @@ from services.provisioner.hosts.port import (
     HostRefused,
     HostUnreachable,
     InstallStatus,
+    MailCopy,
     ProbeResult,
     QueueEntry,
     SelfTestPassword,
@@ -31,6 +34,8 @@ from services.provisioner.hosts.ssh_authority import SshAuthority
 
 USER = "scadmin"
 _ANSWER_LIMIT = 16 * 1024 * 1024
+_COPY_SECONDS = 45.0
+"""So long one call sends at most: whoever waits for the same host gets his turn."""
 
 
 class SshHost:
@@ -125,6 +130,27 @@ class SshHost:
         answer = await self._call(host, "queue", {"flush": flush})
         return tuple(QueueEntry.model_validate(entry) for entry in answer["entries"])
 
+    async def copy_mail(self, giver: HostAddress, taker: HostAddress, address: str) -> MailCopy:
+        stdin = json.dumps({"address": address, "seconds": _COPY_SECONDS}).encode() + b"\n"
+        async with contextlib.AsyncExitStack() as ends:
+            giving = await self._connect(giver, "mail-give")
+            ends.callback(giving.abort)
+            taking = await self._connect(taker, "mail-take")
+            ends.callback(taking.abort)
+            try:
+                async with asyncio.timeout(self._certificates_timeout):
+                    done = await through(giving, taking, stdin)
+            except (TimeoutError, asyncssh.Error, OSError) as error:
+                broke = type(error).__name__
+                raise HostUnreachable(f"{giver.address} to {taker.address}: mail: {broke}") from error
+        return MailCopy.model_validate(_answer(taker, "mail-take", done))
+
+    async def mail_quiet(self, host: HostAddress, domain: str) -> bool:
+        return bool((await self._call(host, "mail-quiet", {"domain": domain}))["quiet"])
+
+    async def forget_mail(self, host: HostAddress, domain: str) -> None:
+        await self._call(host, "mail-forget", {"domain": domain}, within=self._certificates_timeout)
+
     async def set_webmail_key(self, host: HostAddress, key: SecretBytes, version: int) -> None:
         """`key` is base64url text of 32 bytes without padding, as the vault hands it out."""
         request = {"key": key.get_secret_value().decode("ascii"), "version": version}
@@ -186,7 +212,7 @@ class SshHost:
             raise HostUnreachable(f"{host.address}:{host.port}: {reason}") from error
 
 
-def _answer(host: HostAddress, verb: str, done: asyncssh.SSHCompletedProcess) -> dict[str, Any]:
+def _answer(host: HostAddress, verb: str, done: asyncssh.SSHCompletedProcess | Said) -> dict[str, Any]:
     stdout = done.stdout if isinstance(done.stdout, bytes) else b""
     try:
         if len(stdout) > _ANSWER_LIMIT:

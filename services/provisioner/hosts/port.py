@@ -115,6 +115,23 @@ class CertificatesResult(BaseModel):
         return next((entry for entry in self.certificates if entry.name == name), None)
 
 
+class MailCopy(BaseModel):
+    """One look at a mailbox on two hosts. `complete`: all that was found to differ was sent; with `sent` and `deleted`
+    at 0 both have the same. `entries`: files and folders at the giver; `bytes`: of what was sent."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    complete: bool
+    sent: int
+    bytes: int
+    deleted: int
+    entries: int
+
+    @property
+    def same(self) -> bool:
+        return self.complete and not self.sent and not self.deleted
+
+
 class SelfTestPassword(BaseModel):
     """A password of the internal self-test mailbox that the host forgets by itself at `expires_at`."""
 
@@ -173,6 +190,20 @@ class HostPort(Protocol):
     ) -> tuple[str, ...]: ...
 
     async def queue(self, host: HostAddress, *, flush: bool = False) -> tuple[QueueEntry, ...]: ...
+
+    async def copy_mail(self, giver: HostAddress, taker: HostAddress, address: str) -> MailCopy:
+        """Makes the mailbox at `taker`, where its domain is not served, what it is at `giver`; what has no time is left
+        for the next call. It passes through this process in pieces, and neither host can reach the other's store."""
+        ...
+
+    async def mail_quiet(self, host: HostAddress, domain: str) -> bool:
+        """Whether nothing more can be written to the mailboxes of a domain that the host does not serve any more; who
+        is still connected is disconnected."""
+        ...
+
+    async def forget_mail(self, host: HostAddress, domain: str) -> None:
+        """Removes the mail of a domain that the host does not have any more. Again is fine."""
+        ...
 
     async def set_webmail_key(self, host: HostAddress, key: SecretBytes, version: int) -> None: ...
 

@@ -14,7 +14,8 @@ from shared.ids import new_id
 ENDED_BY = {
     "provision": ("cancel",),
     "add_domain": ("remove_domain",),
-    "move_domain": ("remove_domain",),
+    "move_domain": ("remove_domain", "return_domain"),
+    "return_domain": ("remove_domain", "move_domain"),
     "add_mailbox": ("remove_mailbox",),
     "reboot": ("rebuild", "rescue"),
     "rescue": ("rebuild", "reboot"),
@@ -108,9 +109,7 @@ async def ended_at(session: AsyncSession, job: Job) -> datetime | None:
     kinds = ENDED_BY.get(job.kind, ())
     same = and_(Job.subject_id == job.subject_id, Job.kind.in_(kinds))
     ending = and_(Job.subject_id == job.server_id, Job.kind == "cancel")
-    query = select(func.min(Job.created_at)).where(
-        Job.server_id == job.server_id, Job.id > job.id, or_(same, ending)
-    )
+    query = select(func.min(Job.created_at)).where(Job.id > job.id, or_(same, ending))
     moment: datetime | None = await session.scalar(query)
     return moment
 

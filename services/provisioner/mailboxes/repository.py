@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.models import Mailbox, Server
+from services.provisioner.models import Domain, Mailbox, Server
 
 
 async def get(session: AsyncSession, mailbox_id: str) -> Row[Mailbox, Server] | None:
@@ -33,9 +33,18 @@ async def page(
 
 
 async def count(session: AsyncSession, server_id: str) -> int:
-    return int(
-        await session.scalar(
-            select(func.count()).where(Mailbox.server_id == server_id, Mailbox.state != "removing")
+    """Those that it serves, and those on their way to it."""
+    query = (
+        select(func.count())
+        .select_from(Mailbox)
+        .join(Domain, Domain.id == Mailbox.domain_id)
+        .where(
+            or_(Mailbox.server_id == server_id, Domain.server_id == server_id), Mailbox.state != "removing"
         )
-        or 0
     )
+    return int(await session.scalar(query) or 0)
+
+
+async def count_of_domain(session: AsyncSession, domain_id: str) -> int:
+    query = select(func.count()).where(Mailbox.domain_id == domain_id, Mailbox.state != "removing")
+    return int(await session.scalar(query) or 0)

@@ -68,12 +68,13 @@ async def create(
 
 
 async def remove(session: AsyncSession, identity: Identity, mailbox_id: str) -> RemovalAccepted:
-    """Raises NotFound, ServerEnding, Conflict."""
+    """Raises NotFound, ServerEnding, DomainBusy, Conflict."""
     found = await repository.get(session, mailbox_id)
     if found is None:
         raise NotFound
     row = found[0]
     server = await usable_server(session, row.server_id)
+    await still_there(session, row.domain_id, server)
     if row.state == "removing":
         raise Conflict("It is being removed already.")
     row.state = "removing"

@@ -14,11 +14,20 @@ from services.provisioner.models.billing import (
 )
 from services.provisioner.models.cloud import CloudLimit, ProviderGate, SweepFinding, ZoneOffer
 from services.provisioner.models.jobs import Job, StepTiming
-from services.provisioner.models.mail import Domain, Mailbox, MailboxVerifier, ProvenZone
+from services.provisioner.models.mail import (
+    AFTER_OPENING,
+    BEFORE_OPENING,
+    Domain,
+    Mailbox,
+    MailboxVerifier,
+    ProvenZone,
+)
 from services.provisioner.models.servers import Address, CloudResource, Condition, Server, StepLog
 from services.provisioner.models.workspaces import WorkspaceDeletion
 
 __all__ = [
+    "AFTER_OPENING",
+    "BEFORE_OPENING",
     "Address",
     "Base",
     "BillingComparison",

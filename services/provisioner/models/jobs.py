@@ -19,7 +19,10 @@ class Job(Base):
     """A name for one stretch of the step log: what was asked for, of whom, from which row on."""
 
     __tablename__ = "job"
-    __table_args__ = (Index("ix_job_server_id_id", "server_id", "id"),)
+    __table_args__ = (
+        Index("ix_job_server_id_id", "server_id", "id"),
+        Index("ix_job_subject_id", "subject_id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)

@@ -17,6 +17,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.provisioner.models.base import EMPTY_LIST, FALSE, ZERO, Base
 
+BEFORE_OPENING = ("preparing", "copying", "announcing", "switching", "closing", "closed", "finishing")
+"""Phases of a move in which the old server serves the domain, or nobody does; it can still be taken back there."""
+AFTER_OPENING = ("opened", "leaving", "forgetting")
+MOVE_PHASES = (*BEFORE_OPENING, *AFTER_OPENING)
+
 
 class Domain(Base):
     """A sending domain of a server."""
@@ -24,8 +29,9 @@ class Domain(Base):
     __tablename__ = "domain"
     __table_args__ = (
         CheckConstraint(
-            "state in ('pending', 'awaiting_dns', 'securing', 'ready', 'removing')", name="state"
+            "state in ('pending', 'moving', 'awaiting_dns', 'securing', 'ready', 'removing')", name="state"
         ),
+        CheckConstraint(f"move_phase in ({', '.join(map(repr, MOVE_PHASES))})", name="move_phase"),
         Index("ix_domain_moving_from", "moving_from", postgresql_where=text("moving_from is not null")),
     )
 
@@ -33,7 +39,14 @@ class Domain(Base):
     workspace_id: Mapped[str] = mapped_column(index=True)
     server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
     moving_from: Mapped[str | None]
-    """The server that publishes its records until the new one has made its keys."""
+    """The server that it comes from, until that one has forgotten it (`domains/moving.py`)."""
+    move_phase: Mapped[str | None]
+    move_before: Mapped[dict[str, Any] | None]
+    """What the server that it comes from publishes: `dkim` and `mta_sts_id`."""
+    move_generation: Mapped[int | None] = mapped_column(BigInteger)
+    """The generation of that server which closes the domain, and later the one that forgets it."""
+    opened_at: Mapped[datetime | None]
+    """When its mailboxes were opened on the new server."""
     zone_id: Mapped[str]
     name: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str]
@@ -54,11 +67,15 @@ class Mailbox(Base):
     """A mailbox. Its password is the vault's; here is only whether the host accepts it."""
 
     __tablename__ = "mailbox"
-    __table_args__ = (CheckConstraint("state in ('pending', 'active', 'removing')", name="state"),)
+    __table_args__ = (
+        CheckConstraint("state in ('pending', 'active', 'removing')", name="state"),
+        CheckConstraint("copied in ('once', 'all', 'passwords')", name="copied"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(index=True)
     server_id: Mapped[str] = mapped_column(ForeignKey("server.id"), index=True)
+    """The one that serves it: while its domain moves the old one, until it is opened on the new."""
     domain_id: Mapped[str] = mapped_column(ForeignKey("domain.id"), index=True)
     address: Mapped[str] = mapped_column(unique=True)
     local_part: Mapped[str]
@@ -72,6 +89,10 @@ class Mailbox(Base):
     webmail_version: Mapped[int] = mapped_column(server_default=ZERO)
     webmail_ended: Mapped[list[str]] = mapped_column(server_default=EMPTY_LIST)
     """Ids of webmail sign-ins that the host is to refuse, as the vault said in its event of `webmail_version`."""
+    copied: Mapped[str | None]
+    """While its domain moves: how far its mail, and at last its passwords, have come along."""
+    moves: Mapped[int] = mapped_column(server_default=ZERO)
+    """How often it has changed its server: the version of `provisioner.mailbox.moved.v1`."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     active_at: Mapped[datetime | None]
 

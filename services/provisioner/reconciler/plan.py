@@ -15,6 +15,7 @@ from services.provisioner.steps.delete_instance import DeleteInstance, PowerOff
 from services.provisioner.steps.delete_rest import DeleteSecurityGroup, DeleteVolumes, ReleaseAddresses
 from services.provisioner.steps.end_subscription import EndSubscription
 from services.provisioner.steps.install import Install
+from services.provisioner.steps.leave_domains import LeaveDomains
 from services.provisioner.steps.leave_zone import LeaveZone
 from services.provisioner.steps.observe import Observe
 from services.provisioner.steps.power_on import PowerOn
@@ -27,6 +28,7 @@ from services.provisioner.steps.reverse_names import ReverseNames
 from services.provisioner.steps.security_group import SecurityGroup
 from services.provisioner.steps.self_test import SelfTest
 from services.provisioner.steps.ssh_trust import SshTrust
+from services.provisioner.steps.take_over_domains import TakeOverDomains
 from services.provisioner.steps.tombstone import Tombstone
 from services.provisioner.steps.user_data import ForgetUserData, UserData
 from services.provisioner.steps.webmail_key import WebmailKey
@@ -59,6 +61,8 @@ PRESENT: tuple[Step, ...] = (
     ReleaseHeld(),
     ApplyMailboxes(),
     ApplyHost(),
+    LeaveDomains(),
+    TakeOverDomains(),
     DomainCertificates(),
     RemoveDomains(),
 )

@@ -45,6 +45,10 @@ class PostgresStore:
     async def renew(self, lease: Lease) -> None:
         await leases.renew(self._database, lease)
 
+    async def wake(self, server_id: str) -> None:
+        async with self._database.transaction() as session:
+            await leases.wake(session, server_id)
+
     @asynccontextmanager
     async def hold(self, lease: Lease) -> AsyncIterator[PostgresHeld]:
         async with self._database.transaction() as session:
@@ -99,9 +103,6 @@ class PostgresHeld:
     async def change_status(self, subscription: Subscription, status: Literal["past_due", "ended"]) -> None:
         await subscriptions.change_status(self.session, subscription, status)
 
-    async def wake(self, server_id: str) -> None:
-        await leases.wake(self.session, server_id)
-
     async def announce_if_empty(self) -> None:
         await self.session.flush()
         await announce_if_empty(self.session, self.server.workspace_id)
@@ -138,4 +139,29 @@ async def load(session: AsyncSession, server: Server) -> Known:
         .where(Mailbox.server_id == of_server)
     )
     one.verifiers = {row.mailbox_id: row for row in verifiers}
+    others = {
+        row.moving_from if row.server_id == of_server else row.server_id
+        for row in (*one.domains, *one.leaving)
+        if row.moving_from is not None
+    }
+    if others:
+        await _load_moves(session, one, others)
     return one
+
+
+async def _load_moves(session: AsyncSession, one: Known, others: set[str]) -> None:
+    """What domains bring along that move here, and the servers that domains come from or go to."""
+    mine = one.server.id
+    one.arriving = list(
+        await session.scalars(
+            select(Mailbox)
+            .join(Domain, Domain.id == Mailbox.domain_id)
+            .where(Domain.server_id == mine, Mailbox.server_id != mine)
+            .order_by(Mailbox.id)
+        )
+    )
+    one.others = {row.id: row for row in await session.scalars(select(Server).where(Server.id.in_(others)))}
+    for row in await session.scalars(
+        select(Address).where(Address.server_id.in_(others)).order_by(Address.id)
+    ):
+        one.others_addresses.setdefault(row.server_id, []).append(row)

@@ -42,6 +42,11 @@ class Known:
     """Domains of another server by now, whose records are still published for this one."""
     mailboxes: list[Mailbox] = field(default_factory=list)
     verifiers: dict[str, MailboxVerifier] = field(default_factory=dict, repr=False)
+    arriving: list[Mailbox] = field(default_factory=list)
+    """Mailboxes that another server serves still, of domains that move to this one."""
+    others: dict[str, Server] = field(default_factory=dict)
+    """Servers that domains come from, or go to."""
+    others_addresses: dict[str, list[Address]] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -85,10 +90,6 @@ class Held(Protocol):
         self, subscription: Subscription, status: Literal["past_due", "ended"]
     ) -> None: ...
 
-    async def wake(self, server_id: str) -> None:
-        """Another server is due once this transaction has committed."""
-        ...
-
     async def announce_if_empty(self) -> None:
         """Answers the workspace's deletion request when this was its last server."""
         ...
@@ -103,6 +104,10 @@ class Store(Protocol):
 
     async def renew(self, lease: Lease) -> None:
         """A full lease from now on. Raises LostLease."""
+        ...
+
+    async def wake(self, server_id: str) -> None:
+        """Another server is due now. In a transaction of its own: nobody waits for two servers' rows."""
         ...
 
     def hold(self, lease: Lease) -> AbstractAsyncContextManager[Held]:

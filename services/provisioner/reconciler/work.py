@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -103,12 +103,7 @@ class Work:
 
     def candidate(self, family: int) -> Address | None:
         """The address in use or in question: the newest that is neither refused nor given back."""
-        usable = [
-            row
-            for row in self.known.addresses
-            if row.family == family and row.state in ("checking", "clean", "live")
-        ]
-        return usable[-1] if usable else None
+        return _candidate(self.known.addresses, family)
 
     def address(self, family: int) -> str:
         row = self.candidate(family)
@@ -118,7 +113,21 @@ class Work:
 
     def host_address(self) -> HostAddress:
         """Where the host is, and which key it must show: the one-time key until it has taken its own."""
-        server = self.server
+        return self._host_address(self.server, self.address(4))
+
+    def other_host(self, server_id: str) -> HostAddress:
+        """The host of a server that a domain comes from."""
+        row = _candidate(self.known.others_addresses.get(server_id, []), 4)
+        if row is None:
+            raise LookupError(f"{server_id} has no IPv4 address")
+        return self._host_address(self.known.others[server_id], row.address)
+
+    def _host_address(self, server: Server, address: str) -> HostAddress:
         one_time = self.ports.one_time_keys.public(server.id, server.incarnation)
         pinned = server.host_key if server.host_key_own and server.host_key else one_time
-        return HostAddress(server_id=server.id, address=self.address(4), pinned_host_key=pinned)
+        return HostAddress(server_id=server.id, address=address, pinned_host_key=pinned)
+
+
+def _candidate(addresses: Sequence[Address], family: int) -> Address | None:
+    usable = [row for row in addresses if row.family == family and row.state in ("checking", "clean", "live")]
+    return usable[-1] if usable else None

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.domains import moving
 from services.provisioner.errors import ServerBusy, ServerEnding, ServerNotReady
 from services.provisioner.jobs import repository as jobs
 from services.provisioner.models import Condition, Job, Server
@@ -43,6 +44,7 @@ async def rebuild(session: AsyncSession, identity: Identity, server_id: str, req
     confirm_name(server, request.confirm_name, "rebuild")
     if not _built(server) and not await _stalled(session, server):
         raise ServerBusy("It is being rebuilt already.", next_action="Follow the job of that order.")
+    await moving.nothing_moves(session, server.id)
     wish = {"incarnation": Server.incarnation + 1}
     return await _order(session, identity, server, "rebuild", wish, request.reason)
 

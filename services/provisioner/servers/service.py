@@ -7,6 +7,7 @@ import secrets
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.provisioner.domains import moving
 from services.provisioner.errors import NameMismatch, ServerEnding
 from services.provisioner.jobs import repository as jobs
 from services.provisioner.models import Job, Server, Subscription
@@ -63,6 +64,7 @@ async def create(session: AsyncSession, subscription: Subscription, platform_zon
 async def end(session: AsyncSession, server: Server, *, requested_by: str, reason: str) -> Job:
     """From now on the server shall not be. The row must be locked."""
     job = await jobs.begin(session, server, kind="cancel", subject_id=server.id, requested_by=requested_by)
+    await moving.server_ends(session, server.id, job.created_at)
     await session.execute(
         update(Server)
         .where(Server.id == server.id)
@@ -88,13 +90,14 @@ def confirm_name(server: Server, typed: str, verb: str) -> None:
 
 
 async def cancel(session: AsyncSession, identity: Identity, server_id: str, request: CancelServer) -> Job:
-    """Raises NotFound, NameMismatch, ServerEnding."""
+    """Raises NotFound, NameMismatch, ServerEnding, ServerBusy."""
     server = await repository.lock(session, server_id)
     if server is None:
         raise NotFound
     confirm_name(server, request.confirm_name, "cancel")
     if server.desired == "absent":
         raise ServerEnding("It has been cancelled already.")
+    await moving.nothing_moves(session, server.id)
     job = await end(session, server, requested_by=identity.subject, reason=request.reason)
     await audit.record(
         session,

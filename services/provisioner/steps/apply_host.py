@@ -10,7 +10,7 @@ from services.provisioner.models import Condition, Domain, Mailbox
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work, Write
 from services.provisioner.steps.base import Step
-from services.provisioner.steps.desired import host_desired
+from services.provisioner.steps.desired import closed, host_desired
 from services.provisioner.steps.password_uses import keep_facts
 from shared.contracts.provisioner_events import MailboxCredentialApplied, MailboxRemoved
 from shared.crashpoint import crashpoint
@@ -27,7 +27,8 @@ class ApplyHost(Step):
     async def run(self, work: Work) -> Outcome:
         server = work.server
         held = (server.facts or {}).get("generation", 0)
-        if held >= server.generation and not work.known.domains and not work.known.mailboxes:
+        served = work.known.domains or work.known.leaving or work.known.mailboxes
+        if held >= server.generation and not served:
             return Done(f"Generation {held} is what was installed")
         desired = host_desired(work)
         crashpoint("apply.before")
@@ -59,10 +60,12 @@ class ApplyHost(Step):
         async with work.write() as write:
             await keep_facts(write, facts)
             for domain in work.known.domains:
-                if domain.state == "pending" and domain.generation <= facts.generation:
+                if domain.generation <= facts.generation and (
+                    domain.state == "pending" or domain.move_phase == "preparing"
+                ):
                     await self._keys(write, domain, facts)
             for mailbox in work.known.mailboxes:
-                if mailbox.generation > facts.generation:
+                if mailbox.generation > facts.generation or mailbox.domain_id in closed(work):
                     continue
                 if mailbox.state == "removing":
                     await remove_mailbox(write, mailbox)
@@ -80,11 +83,6 @@ class ApplyHost(Step):
         ]
         stored = await write.session.get_one(Domain, domain.id)
         stored.dkim = keys
-        if stored.moving_from is not None:
-            await write.held.wake(stored.moving_from)  # it withdraws the records that we publish now
-            stored.moving_from = None
-        stored.dns_verified = False  # of a rebuilt host: what is visible are the keys of the one before
-        stored.state = "awaiting_dns"
         write.log(
             "apply_domain",
             "ok",
@@ -92,6 +90,12 @@ class ApplyHost(Step):
             message="The server has made its signing keys",
             evidence={"selectors": [key["selector"] for key in keys]},
         )
+        if stored.move_phase == "preparing":
+            stored.move_phase = "copying"
+            return
+        stored.moving_from = None  # of an order from before mail moved along
+        stored.dns_verified = False  # of a rebuilt host: what is visible are the keys of the one before
+        stored.state = "awaiting_dns"
         write.log(
             "publish_domain",
             "waiting",

@@ -6,6 +6,7 @@ from services.provisioner.models import Mailbox, MailboxVerifier
 from services.provisioner.reconciler.outcomes import Done, Outcome, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.desired import closed
 from shared.crashpoint import crashpoint
 
 
@@ -28,7 +29,9 @@ class ApplyMailboxes(Step):
             (
                 row
                 for row in work.known.mailboxes
-                if row.state != "removing" and fetched.get(row.id, -1) < row.generation
+                if row.state != "removing"
+                and row.domain_id not in closed(work)
+                and fetched.get(row.id, -1) < row.generation
             ),
             None,
         )

@@ -12,6 +12,8 @@ from shared.contracts.provisioner_events import Dkim, DomainDesired, ServerDnsDe
 from shared.crashpoint import crashpoint
 
 WITHDRAWN = "withdrawn"
+BEFORE_ANNOUNCING = ("preparing", "copying")
+BEFORE_SWITCHING = (*BEFORE_ANNOUNCING, "announcing")
 
 
 def wanted(work: Work) -> dict[str, Any]:
@@ -25,25 +27,33 @@ def wanted(work: Work) -> dict[str, Any]:
         "ipv6": work.address(6),
         "tlsa_spki_sha256": (tls["current_spki_sha256"], tls["next_spki_sha256"]) if tls else (),
         "domains": tuple(
-            _domain(row) for row in (*work.known.domains, *work.known.leaving) if _shown(work, row)
+            _domain(work, row) for row in (*work.known.domains, *work.known.leaving) if _shown(work, row)
         ),
     }
 
 
 def _shown(work: Work, row: Domain) -> bool:
-    """A domain that moves is published for the server that it comes from, with that one's keys, until the new one has
-    made its own: it is never without records, and never has two sets of them."""
-    ours = row.moving_from in (None, work.server.id)
-    return bool(row.dkim) and row.state != "removing" and ours
+    """A domain that moves is published for the server that it comes from until its mail has been copied and the new
+    one's set is out: it is never without records. Additions are written only when their owner has approved them, so
+    that for the moment in which both sets have it there is still one of each."""
+    if not row.dkim or row.state == "removing":
+        return False
+    if row.moving_from == work.server.id:
+        return row.move_phase in (None, *BEFORE_SWITCHING)
+    return row.moving_from is None or row.move_phase not in (None, *BEFORE_ANNOUNCING)
 
 
-def _domain(row: Domain) -> DomainDesired:
+def _domain(work: Work, row: Domain) -> DomainDesired:
+    """Of one that has moved the old server's DKIM keys stay published until that one has forgotten it: what it has sent
+    is still on its way."""
+    before = row.move_before or {"dkim": [], "mta_sts_id": row.mta_sts_id}
+    here = row.server_id == work.server.id or row.move_before is None
     return DomainDesired(
         domain_id=row.id,
         name=row.name,
-        dkim=tuple(Dkim.model_validate(key) for key in row.dkim),
+        dkim=tuple(Dkim.model_validate(key) for key in (*(row.dkim if here else ()), *before["dkim"])),
         dmarc_policy=row.dmarc_policy,
-        mta_sts_id=row.mta_sts_id,
+        mta_sts_id=row.mta_sts_id if here else before["mta_sts_id"],
     )
 
 

@@ -152,6 +152,19 @@ class Mailboxes:
         await rotations.applied(session, mailbox_id, version, now)
         return True
 
+    async def moved(
+        self, session: AsyncSession, workspace_id: str, mailbox_id: str, server_id: str, version: int
+    ) -> None:
+        """From now on the mailbox and its secrets belong to that server: it gets the verifiers, and when it is deleted
+        they go with it. An older move changes nothing, nor does one to a server that is gone."""
+        mailbox = await repository.lock(session, mailbox_id)
+        if mailbox is None or mailbox.workspace_id != workspace_id or version <= mailbox.server_version:
+            return
+        if await servers.is_deleted(session, server_id):
+            return
+        mailbox.server_id, mailbox.server_version = server_id, version
+        await secret_rows.move_to_server(session, OWNER_KIND, mailbox_id, server_id)
+
     async def removed(self, session: AsyncSession, workspace_id: str, mailbox_id: str) -> int:
         """Deletes the mailbox's secrets; how many."""
         await repository.bury(session, mailbox_id, workspace_id, self._clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.vault.models import Secret
@@ -70,6 +70,16 @@ async def delete_of_owner(session: AsyncSession, workspace_id: str, owner_kind: 
         .returning(Secret.id)
     )
     return len(gone.all())
+
+
+async def move_to_server(session: AsyncSession, owner_kind: str, owner_id: str, server_id: str) -> None:
+    """Of an owner whose row is locked."""
+    await session.execute(
+        update(Secret)
+        .where(Secret.owner_kind == owner_kind, Secret.owner_id == owner_id)
+        .values(server_id=server_id)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def delete_of_server(session: AsyncSession, workspace_id: str, server_id: str) -> int:

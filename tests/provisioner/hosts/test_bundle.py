@@ -11,7 +11,7 @@ import pytest
 
 from services.provisioner.hosts.bundle.archive import apply_payload, build_archive, bundle_version, packages
 from services.provisioner.hosts.bundle.render import PLACES, TEMPLATES, aliases, render_files
-from tests.provisioner.hosts.test_desired import HOST, PHC, desired
+from tests.provisioner.hosts.test_desired import HOST, PHC, SELECTORS, desired
 
 
 def rendered(**changes: Any) -> dict[str, str]:
@@ -39,7 +39,9 @@ def test_postfix_trusts_no_network_and_relays_for_nobody() -> None:
     settings = main_cf()
     assert settings["mynetworks"] == ""
     assert settings["mydestination"] == ""
-    assert settings["smtpd_relay_restrictions"] == "reject_unauth_destination"
+    elsewhere, last = settings["smtpd_relay_restrictions"].split(", ")
+    assert last == "reject_unauth_destination"
+    assert elsewhere == "check_recipient_access lmdb:/etc/sendchief/postfix/elsewhere_recipients"
     assert settings["smtpd_sasl_auth_enable"] == "no"
 
 
@@ -214,3 +216,23 @@ def test_a_read_only_host_lets_customers_read_and_its_own_mailboxes_do_all() -> 
         "selftest",
         "reports",
     ]
+
+
+def test_a_domain_on_its_way_has_keys_and_is_not_served() -> None:
+    other = "s0000beef.mx.sendchief.test"
+    moving = {"domain_id": "dom_1", "name": "example-a.test", "dkim_selectors": SELECTORS, "served_by": other}
+    files = rendered(domains=[moving])
+    for name in ("domains", "mailboxes", "senders", "aliases"):
+        assert "example-a.test" not in files[f"/etc/sendchief/postfix/{name}"]
+    assert files["/etc/sendchief/postfix/elsewhere_recipients"].startswith("example-a.test 450 ")
+    assert files["/etc/sendchief/postfix/elsewhere_transports"] == f"example-a.test smtp:[{other}]:25\n"
+    assert files["/etc/sendchief/auth/alice@example-a.test"] == ""
+    assert "/etc/sendchief/webmail-ended/alice@example-a.test" not in files
+    assert "example-a.test" in files["/etc/rspamd/local.d/dkim_signing.conf"]
+    assert rendered()["/etc/sendchief/postfix/elsewhere_recipients"] == ""
+
+
+def test_postfix_begins_anew_when_a_domain_is_served_somewhere_else() -> None:
+    """What its processes remember of an address would be refused for good after the domain was opened."""
+    effects = {file.effect for file in render_files(desired()) if "/elsewhere_" in file.path}
+    assert effects == {"postfix"}

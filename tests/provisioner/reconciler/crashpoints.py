@@ -34,6 +34,11 @@ REBOOTING = (
 RESCUING = ("boot.after_boot_type",)
 REBUILDING = ("rebuild.before_reset", "rebuild.after_reset")
 MOVING = ("zone.before_reset", "zone.after_reset")
+HANDING_OVER = (
+    "move.before_copy", "move.after_copy", "move.before_turn", "move.after_turn", "leave.after_wish",
+    "leave.after_quiet", "leave.after_closed", "move.before_open", "move.after_open", "move.before_turn_away",
+    "leave.after_forget",
+)  # fmt: skip
 PAYING = ("inbox.before_done",)
 REFUNDING = ("refund.after_end", "refund.before_done")
 ORDERS = (*REBOOTING, *RESCUING, *REBUILDING, *MOVING)
@@ -43,6 +48,7 @@ GAPS = (
     *LOST_ANSWERS,
     *HELD,
     *SERVING,
+    *HANDING_OVER,
     *DELETING,
     *SWEEPING,
     *ORDERS,
@@ -52,6 +58,7 @@ GAPS = (
 )
 
 _ASIDE = {step.name for step in PRESENT if step.aside}
+_OF_HANDING_OVER = {"leave_domains", "take_over_domains"}
 _OF_SERVING = {"apply_mailboxes", "apply_host", "domain_certificates", "remove_domains"}
 
 
@@ -59,8 +66,11 @@ def _around(names: list[str]) -> tuple[str, ...]:
     return tuple(f"step.{name}.{gap}" for name in names for gap in ("before", "after"))
 
 
-CREATING_STEPS = _around([step.name for step in PRESENT if step.name not in _OF_SERVING | _ASIDE])
+CREATING_STEPS = _around(
+    [step.name for step in PRESENT if step.name not in _OF_SERVING | _OF_HANDING_OVER | _ASIDE]
+)
 ASIDE_STEPS = _around([step.name for step in PRESENT if step.aside])
 SERVING_STEPS = _around([step.name for step in PRESENT if step.name in _OF_SERVING])
+HANDING_OVER_STEPS = _around([step.name for step in PRESENT if step.name in _OF_HANDING_OVER])
 DELETING_STEPS = _around([step.name for step in ABSENT])
-ALL = (*GAPS, *CREATING_STEPS, *ASIDE_STEPS, *SERVING_STEPS, *DELETING_STEPS)
+ALL = (*GAPS, *CREATING_STEPS, *ASIDE_STEPS, *SERVING_STEPS, *HANDING_OVER_STEPS, *DELETING_STEPS)

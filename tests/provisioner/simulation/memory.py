@@ -124,6 +124,9 @@ class MemoryStore:
             held.server.lease_until = self.now() + timedelta(seconds=lease.seconds)
         lease.extended_at(moment())
 
+    async def wake(self, server_id: str) -> None:
+        self.due_now(server_id)
+
     @asynccontextmanager
     async def hold(self, lease: Lease) -> AsyncIterator[MemoryHeld]:
         row = self._rows[Server].get(lease.server_id)
@@ -146,7 +149,7 @@ class MemoryStore:
             setattr(row, name, value)
         self.put(row)
 
-    def wake(self, server_id: str) -> None:
+    def due_now(self, server_id: str) -> None:
         server = self._rows[Server][server_id]
         if server.deleted_at is None:
             self.change(Server, server_id, wakes=server.wakes + 1, next_at=self.now())
@@ -252,10 +255,6 @@ class MemoryHeld:
     async def change_status(self, subscription: Subscription, status: Literal["past_due", "ended"]) -> None:
         subscription.status = status
         subscription.version += 1
-
-    async def wake(self, server_id: str) -> None:
-        other = self._get(Server, server_id)
-        other.wakes, other.next_at = other.wakes + 1, self._store.now()
 
     async def announce_if_empty(self) -> None:
         return

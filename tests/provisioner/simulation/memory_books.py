@@ -63,7 +63,7 @@ class MemoryBooks:
         """A new generation, and a wake-up; its number."""
         server = await self.server()
         self.store.change(Server, server.id, generation=server.generation + 1, **values)
-        self.store.wake(server.id)
+        self.store.due_now(server.id)
         return server.generation + 1
 
     # -- orders ----------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class MemoryBooks:
             return
         listings = [{"blacklist": "zen.test"}] if listed else []
         self.store.change(Address, row.id, state="burned" if listed else "clean", listings=listings)
-        self.store.wake(row.server_id)
+        self.store.due_now(row.server_id)
 
     async def verified(self, event: ServerDnsDesired, version: int) -> None:
         server = await self.server()
@@ -213,7 +213,7 @@ class MemoryBooks:
         for row in self.store.rows(Domain):
             if row.dns_verified != (row.id in verified):
                 self.store.change(Domain, row.id, dns_verified=row.id in verified)
-        self.store.wake(server.id)
+        self.store.due_now(server.id)
 
     async def wake(self, server_id: str) -> None:
-        self.store.wake(server_id)
+        self.store.due_now(server_id)

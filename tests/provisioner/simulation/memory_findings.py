@@ -46,7 +46,7 @@ class MemoryFindings:
             as_it_should = set(row.request["ip_ids"]) <= sound.get(str(row.external_id), set())
             if server.desired == "present" and seen.status == "true" and not as_it_should:
                 self._store.change(Condition, (row.server_id, Observe.condition), due_at=self._store.now())
-                self._store.wake(row.server_id)
+                self._store.due_now(row.server_id)
                 suspects.append(row.server_id)
         return suspects
 

@@ -55,7 +55,7 @@ class InMemory:
         return await self._books.buy()
 
     async def wake(self, server_id: str) -> None:
-        self._store.wake(server_id)
+        self._store.due_now(server_id)
 
     async def run_out(self) -> None:
         for row in self._store.rows(Server):

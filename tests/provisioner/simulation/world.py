@@ -371,6 +371,10 @@ class Watched:
         await self._world.through(self._worker)
         await self._store.renew(lease)
 
+    async def wake(self, server_id: str) -> None:
+        await self._world.through(self._worker)
+        await self._store.wake(server_id)
+
     def hold(self, lease: Lease) -> Any:
         return _Holding(self, lease)
 

@@ -129,6 +129,10 @@ PLACES: tuple[_Place, ...] = (
     _Place("postfix/paused_senders", "/etc/sendchief/postfix/paused_senders", "postmap"),
     _Place("postfix/paused_recipients", "/etc/sendchief/postfix/paused_recipients", "postmap"),
     _Place("postfix/paused_transports", "/etc/sendchief/postfix/paused_transports", "postmap"),
+    # Restarted, although the maps are read anew: its processes remember where an address was delivered when they were
+    # asked last, and would go on refusing for good what is served here now.
+    _Place("postfix/elsewhere_recipients", "/etc/sendchief/postfix/elsewhere_recipients", "postfix"),
+    _Place("postfix/elsewhere_transports", "/etc/sendchief/postfix/elsewhere_transports", "postfix"),
     _Place("postfix/aliases", "/etc/sendchief/postfix/aliases", "postmap"),
     _Place("dovecot/dovecot.conf", "/etc/dovecot/dovecot.conf", "dovecot"),
     _Place("dovecot/sendchief.lua", "/etc/dovecot/sendchief.lua", "dovecot"),
@@ -179,15 +183,15 @@ def aliases(desired: HostDesired) -> Iterator[tuple[str, str]]:
     reports = desired.reports.address
     yield from ((alias, reports) for alias in desired.reports.aliases)
     yield from ((f"{name}@{desired.hostname}", reports) for name in ("postmaster", "abuse", "root"))
-    taken = {box.address for box in desired.mailboxes}
-    for domain in desired.domains:
+    taken = {box.address for box in desired.served_mailboxes}
+    for domain in desired.served_domains:
         if f"postmaster@{domain.name}" not in taken:
-            own = [box.address for box in desired.mailboxes if box.address.endswith(f"@{domain.name}")]
+            own = [box.address for box in desired.served_mailboxes if box.address.endswith(f"@{domain.name}")]
             yield f"postmaster@{domain.name}", own[0] if own else reports
 
 
 def _context(desired: HostDesired) -> dict[str, Any]:
-    boxes = [box.address for box in desired.mailboxes]
+    boxes = [box.address for box in desired.served_mailboxes]
     return {
         "d": desired,
         "tls": Tls(),
@@ -218,7 +222,8 @@ def _sign_in_files(desired: HostDesired) -> Iterator[HostFile]:
     """One file per mailbox; an empty one is a mailbox that receives and lets nobody in."""
     closed: tuple[MailboxVerifier, ...] = ()
     boxes = [(desired.selftest_address, closed), (desired.reports.address, closed)]
-    boxes += [(box.address, box.verifiers) for box in desired.mailboxes]
+    served = desired.served_mailboxes
+    boxes += [(box.address, box.verifiers if box in served else closed) for box in desired.mailboxes]
     for address, verifiers in boxes:
         lines = (f"{v.version} {{{v.scheme}}}{v.hash} {v.selector or ''}".rstrip() + "\n" for v in verifiers)
         yield HostFile(
@@ -228,7 +233,7 @@ def _sign_in_files(desired: HostDesired) -> Iterator[HostFile]:
 
 def _webmail_files(desired: HostDesired) -> Iterator[HostFile]:
     """One file per mailbox: the ids of webmail sign-ins that are refused. Without its file none is accepted."""
-    for box in desired.mailboxes:
+    for box in desired.served_mailboxes:
         content = "".join(f"{sign_in}\n" for sign_in in box.webmail_ended)
         yield HostFile(path=f"/etc/sendchief/webmail-ended/{box.address}", content=content)
 

@@ -21,6 +21,7 @@ SELFTEST = pathlib.Path("/run/sc-selftest")
 SELFTEST_LONGEST = 1800
 MAPS = (
     "domains", "mailboxes", "senders", "aliases", "paused_senders", "paused_recipients", "paused_transports",
+    "elsewhere_recipients", "elsewhere_transports",
 )  # fmt: skip
 ENDED = "/etc/sendchief/webmail-ended/"
 _SITES = pathlib.Path("/etc/nginx/sendchief")
@@ -33,6 +34,11 @@ def held() -> dict[str, Any]:
     except FileNotFoundError:
         raise Refused("not_installed", "nothing has been applied on this host yet") from None
     return dict(found)
+
+
+def elsewhere(desired: dict[str, Any]) -> dict[str, str]:
+    """Domains on their way to or from this host, and the server that serves each of them now."""
+    return {one["name"]: one["served_by"] for one in desired["domains"] if one.get("served_by")}
 
 
 def _reload_nginx() -> None:
@@ -158,7 +164,8 @@ def disconnect(paths: Iterable[str]) -> None:
 def remember(payload: dict[str, Any]) -> None:
     kept = {key: payload[key] for key in ("bundle_version", "desired", "selftest_address", "web_names")}
     for box in kept["desired"]["mailboxes"]:
-        box["versions"] = [verifier["version"] for verifier in box.pop("verifiers")]
+        given = [verifier["version"] for verifier in box.pop("verifiers")]
+        box["versions"] = [] if box["address"].rpartition("@")[2] in elsewhere(kept["desired"]) else given
     files.write(HELD, json.dumps(kept).encode(), mode=0o600)
 
 
@@ -174,7 +181,8 @@ def _guard(payload: dict[str, Any]) -> None:
 
 def apply_request(request: Answer, _payload: BinaryIO) -> Answer:
     """The whole desired state. An older generation than the held one is refused; the same one may come again."""
-    with locked("state"):
+    # Who is opened here by this must not be copied over by somebody who has not heard of it (mailstore.py).
+    with locked("state"), locked("mail-copy"):
         _guard(request)
         effects = write_state(request)
         settle(effects)

@@ -239,7 +239,7 @@ def main(run_id: str, target: str) -> None:
     payload = json.loads((root / "payload.json").read_text())
     log = Run(run_id)
     try:
-        with locked("state", wait_seconds=600):
+        with locked("state", wait_seconds=600), locked("mail-copy", wait_seconds=600):
             log.step("packages", lambda: packages(root, payload))
             log.step("accounts", accounts)
             log.step("directories", directories)

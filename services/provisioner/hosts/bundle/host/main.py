@@ -3,7 +3,7 @@
 import os
 import sys
 
-from . import apply, bootstrap, certificates, facts, mail, probe
+from . import apply, bootstrap, certificates, facts, mail, mailstore, probe
 
 
 def main() -> int:
@@ -18,6 +18,10 @@ def main() -> int:
             "probe": probe.probe_request,
             "mail-log": mail.mail_log,
             "queue": mail.queue,
+            "mail-quiet": mailstore.quiet,
+            "mail-give": mailstore.give,
+            "mail-take": mailstore.take,
+            "mail-forget": mailstore.forget,
             "webmail-key": apply.webmail_key,
             "selftest-password": apply.selftest_password,
         }
