@@ -74,5 +74,8 @@ def _begins(item: pytest.Item) -> int:
     """Stories first, then real hosts, daemons and other long rooms, then the rest; the order within each is kept."""
     if item.get_closest_marker("stack"):
         return 0
-    long = ("tests/sandbox/", "tests/provisioner/simulation/", "tests/fuzz/", "tests/faults/")
+    long = (
+        "tests/sandbox/", "tests/provisioner/simulation/", "tests/fuzz/", "tests/faults/",
+        "tests/isolation/test_matrix", "tests/provisioner/reconciler/test_kill",
+    )  # fmt: skip
     return 1 if item.get_closest_marker("host") or any(room in item.nodeid for room in long) else 2
