@@ -27,7 +27,8 @@ MINIMUM = {
     "availability": 1,
     "find_image": 1,
     "create_instance": 1,
-    "get_instance": 2,  # that it is ours before it is switched on, that it runs after
+    "list_instances": 1,  # that it is ours, and the only one, before it is switched on
+    "get_instance": 1,  # that it runs after
     "tag_volume": 1,  # disks come without tags
     "set_user_data": 2,  # the first boot's, and its removal
     "power_on": 1,
