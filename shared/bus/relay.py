@@ -4,6 +4,8 @@ One relay per service is active, the holder of a session advisory lock, because 
 by LISTEN on the connection that holds the lock, so that losing one is losing both, and looks every second besides. A
 crash between confirm and mark publishes an event twice under the same message id; the consumers' inbox takes care of
 that. An event that no queue takes is tried again for a minute, then set aside: marked, counted, and logged.
+It is never removed: each hour, and when a relay begins, one of each type is tried, and once a queue takes it the others
+follow.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter as Counts
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +37,7 @@ PUBLISHED = Counter("sc_outbox_published_total", "Events confirmed by the broker
 UNROUTABLE = Counter(
     "sc_outbox_unroutable_total", "Events set aside because no queue takes them", ["service", "type"]
 )
+SET_ASIDE = Gauge("sc_outbox_set_aside", "Events kept until a queue takes them", ["service"])
 LEADER = Gauge("sc_outbox_leader", "1 while this process is the service's relay", ["service"])
 PENDING = Gauge("sc_outbox_pending", "Events not yet confirmed, as seen in the last batch", ["service"])
 
@@ -43,6 +47,7 @@ CONFIRM_SECONDS = 5.0
 STANDBY_SECONDS = 1.0
 HOLD_UNROUTABLE_SECONDS = 60.0
 RETRY_UNROUTABLE_SECONDS = 5.0
+PROBE_SECONDS = 3600.0
 CONTENT_TYPE = "application/cloudevents+json"
 _LOCK_KEY = 0x5C_0B0C
 
@@ -51,6 +56,12 @@ from outbox where published_at is null and not seq = any($1::bigint[]) order by 
 _MARK = "update outbox set published_at = now() where seq = any($1::bigint[])"
 _SET_ASIDE = """update outbox set published_at = now(), headers = headers || '{"unroutable": true}'::jsonb
 where seq = any($1::bigint[])"""
+_PROBE = """update outbox set published_at = null, headers = headers - 'unroutable' where seq in
+(select min(seq) from outbox where headers ? 'unroutable' and published_at is not null group by type)
+returning seq, type"""
+_FOLLOW = """update outbox set published_at = null, headers = headers - 'unroutable'
+where headers ? 'unroutable' and published_at is not null and type = any($1::text[])"""
+_COUNT_ASIDE = "select count(*) from outbox where headers ? 'unroutable' and published_at is not null"
 
 _log = get_logger("relay")
 
@@ -71,6 +82,8 @@ class Relay:
         self._stop = stop
         self._wake = asyncio.Event()
         self._returned: dict[int, float] = {}  # seq -> when to try again (monotonic)
+        self._probes: dict[int, str] = {}  # seq -> type, of events set aside that are tried again
+        self._probed = -PROBE_SECONDS
         self.leading = False
 
     async def run(self) -> None:
@@ -83,7 +96,7 @@ class Relay:
         try:
             if await self._lead(connection):
                 async with self._exchange() as (broker, exchange):
-                    self.leading = True
+                    self.leading, self._probed = True, -PROBE_SECONDS
                     LEADER.labels(self._service).set(1)
                     await self._relay(connection, broker, exchange)
         finally:
@@ -117,6 +130,10 @@ class Relay:
                 raise ConnectionError("the broker closed the connection")
             self._wake.clear()
             now = time.monotonic()
+            if now - self._probed >= PROBE_SECONDS:
+                self._probed = now
+                self._probes = {row["seq"]: row["type"] for row in await connection.fetch(_PROBE)}
+                await self._count_aside(connection)
             waiting = [seq for seq, again in self._returned.items() if again > now]
             rows = await connection.fetch(_SELECT, waiting, BATCH)
             PENDING.labels(self._service).set(len(rows))
@@ -143,17 +160,28 @@ class Relay:
                 self._returned.pop(row["seq"], None)
             elif isinstance(result, PublishError):
                 if self._unroutable(row):
-                    aside.append(row["seq"])
+                    aside.append(row)
             elif isinstance(result, BaseException):
                 failure = failure or result
         crashpoint("relay.before_mark")
         if confirmed:
             await connection.execute(_MARK, confirmed)
             PUBLISHED.labels(self._service).inc(len(confirmed))
+        taken = {self._probes.pop(seq) for seq in confirmed if seq in self._probes}
+        if taken:
+            await connection.execute(_FOLLOW, list(taken))
         if aside:
-            await connection.execute(_SET_ASIDE, aside)
+            await connection.execute(_SET_ASIDE, [row["seq"] for row in aside])
+            for kind, count in Counts(row["type"] for row in aside).items():
+                UNROUTABLE.labels(self._service, kind).inc(count)
+                _log.warning("no queue takes these events", type=kind, count=count)
+        if taken or aside:
+            await self._count_aside(connection)
         if failure is not None:
             raise failure
+
+    async def _count_aside(self, connection: Any) -> None:
+        SET_ASIDE.labels(self._service).set(await connection.fetchval(_COUNT_ASIDE))
 
     async def _publish_one(self, exchange: AbstractExchange, row: Any) -> None:
         headers = {key: str(value) for key, value in json.loads(row["headers"]).items()}
@@ -176,11 +204,8 @@ class Relay:
 
     def _unroutable(self, row: Any) -> bool:
         """Whether the event has waited long enough for a queue and is set aside now."""
-        seq, kind = row["seq"], row["type"]
         if row["age"] < HOLD_UNROUTABLE_SECONDS:
-            self._returned[seq] = time.monotonic() + RETRY_UNROUTABLE_SECONDS
+            self._returned[row["seq"]] = time.monotonic() + RETRY_UNROUTABLE_SECONDS
             return False
-        self._returned.pop(seq, None)
-        UNROUTABLE.labels(self._service, kind).inc()
-        _log.warning("no queue takes this event", type=kind, event_id=row["id"])
+        self._returned.pop(row["seq"], None)
         return True

@@ -224,6 +224,46 @@ async def test_events_published_with_the_operators_key_for_nobody_are_not_lost_i
     assert headers["unroutable"] is True
 
 
+async def test_events_set_aside_are_sent_once_there_is_a_queue_for_them(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.bus.relay.HOLD_UNROUTABLE_SECONDS", 0.1)
+    monkeypatch.setattr("shared.bus.relay.RETRY_UNROUTABLE_SECONDS", 0.1)
+    monkeypatch.setattr("shared.bus.relay.PROBE_SECONDS", 0.2)
+
+    class Awaited(EventData):
+        type = "dns.thing.awaited.v1"
+
+    async with station.database.transaction() as session:
+        events = [
+            await outbox.emit(session, Awaited(), subject="n", workspace_id=None, aggregate_version=number)
+            for number in range(300)
+        ]
+
+    async def aside() -> bool:
+        query = text("select count(*) from outbox where type = :t and headers ? 'unroutable'")
+        async with station.database.transaction() as session:
+            return bool((await session.scalar(query, {"t": Awaited.type}) or 0) >= len(events) - 1)
+
+    await until(aside)
+    marker = await station.emit(15)
+    await until(lambda: station.effects(marker))  # so many do not hold up the others
+    connection = await connect(station.rabbit.operator_url, None, name="late")
+    async with connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("dns.late", auto_delete=True)
+        await queue.bind(EXCHANGE, routing_key=Awaited.type)
+        got: set[str] = set()
+
+        async def arrived() -> bool:
+            while (message := await queue.get(fail=False)) is not None:
+                got.add(str(message.message_id))
+                await message.ack()
+            return got == set(events)
+
+        await until(arrived)
+
+
 async def test_consumer_and_relay_come_back_after_their_connections_were_closed(
     station: Station, rabbit: Rabbit
 ) -> None:

@@ -11,6 +11,8 @@ async def test_only_what_is_old_and_done_is_removed(worker: Database) -> None:
                 "insert into outbox (id, type, subject, aggregate_version, headers, body, created_at, published_at)"
                 " values ('done', 't', 's', 1, '{}', '', now() - interval '9 days', now() - interval '8 days'),"
                 " ('fresh', 't', 's', 1, '{}', '', now(), now()),"
+                " ('unroutable', 't', 's', 1, '{\"unroutable\": true}', '', now() - interval '9 days',"
+                " now() - interval '8 days'),"
                 " ('stuck', 't', 's', 1, '{}', '', now() - interval '90 days', null)"
             )
         )
@@ -25,7 +27,7 @@ async def test_only_what_is_old_and_done_is_removed(worker: Database) -> None:
         )
     assert await housekeeping.sweep(worker) == {"outbox": 1, "inbox": 1, "idempotency_key": 1}
     async with worker.transaction() as session:
-        assert set(await session.scalars(text("select id from outbox"))) == {"fresh", "stuck"}
+        assert set(await session.scalars(text("select id from outbox"))) == {"fresh", "stuck", "unroutable"}
 
 
 async def test_many_rows_go_in_steps(worker: Database) -> None:
