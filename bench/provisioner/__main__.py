@@ -66,7 +66,7 @@ async def part_one(
     for count in counts:
         async with bench(folder(place, f"build{count}"), postgres, rabbit, trust, count, **SETTINGS) as one:
             found.append(await build(one, servers))
-        print(found[-1].row(), flush=True)
+            print(found[-1].row(), flush=True)
         if found[-1].waiting:
             print(
                 f"\nstood still with {found[-1].ready:,} ready: {'; '.join(found[-1].waiting)}\n", flush=True

@@ -121,7 +121,11 @@ class Workers:
         for process in self.running:
             process.send_signal(signal.SIGTERM)
         for process in self.running:
-            process.wait(30)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:  # what was measured is measured
+                process.kill()
+                process.wait()
         self.running.clear()
 
 
