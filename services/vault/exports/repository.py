@@ -32,25 +32,23 @@ _ADD_PAGES = text("""
     group by 2
     returning cardinality(mailbox_ids)
 """)
-_PAGE = """
+_ROWS = """
     select distinct on (place) owner_id, version, ciphertext, address, display_name, hostname
     from export_page
     cross join unnest(mailbox_ids) with ordinality as listed (mailbox_id, place)
     join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
     join server on server.id = mailbox.server_id and server.deleted_at is null and hostname is not null
     join secret on secret.workspace_id = mailbox.workspace_id and owner_kind = :owner_kind
-        and owner_id = mailbox.id and field = :field {only}
-    where export_id = :export_id and number = :number
-    order by place, (state = 'current') desc, version desc
-"""
-_OF_MAILBOXES = text(_PAGE.format(only=""))
-_OF_TOOL = text(
-    _PAGE.format(
-        only="""and secret.version = (
-            select app_password.version from app_password
-            where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null)"""
-    )
-)
+        and owner_id = mailbox.id and field = :field
+    where export_id = :export_id and number = :number"""
+_OF_THE_TOOL = """
+    and secret.version = (
+        select app_password.version from app_password
+        where app_password.mailbox_id = mailbox.id and tool = :tool and revoked_version is null)"""
+_IN_ORDER = """
+    order by place, (state = 'current') desc, version desc"""
+_OF_MAILBOXES = text(_ROWS + _IN_ORDER)
+_OF_TOOL = text(_ROWS + _OF_THE_TOOL + _IN_ORDER)
 _WITHOUT_TOOL = text("""
     select mailbox.id from export_page cross join unnest(mailbox_ids) as listed (mailbox_id)
     join mailbox on mailbox.id = mailbox_id and mailbox.deleted_at is null
