@@ -13,9 +13,8 @@ from typing import Any
 
 from services.provisioner.ports import CloudInstance, CloudIp, CloudPort, CloudSecurityGroup, CloudVolume
 from services.provisioner.reconciler import tags
-from shared.ids import id_pattern
 
-_ROW_ID = re.compile(id_pattern("res"))
+_ROW_ID = re.compile(r"res_[0-9a-f]{32}")
 
 
 class NotAdoptable(Exception):

@@ -20,13 +20,16 @@ from services.provisioner.steps.reserve_addresses import ask_reputation, host_of
 from shared.contracts.provisioner_events import AddressReleased
 from shared.ids import new_id
 
+_LABEL = re.compile(r"s[0-9a-f]{8}")
+
 
 async def check(
     session: AsyncSession, known: Known, machine: Machine, trust: Trust, platform_zone: str
 ) -> None:
     """Raises NotAdoptable when another row owns any of it, or what lives on the host has no place here."""
     server, name = known.server, machine.instance.name
-    if not re.fullmatch(rf"s[0-9a-f]{{8}}\.mx\.{re.escape(platform_zone)}", name):
+    label, _, rest = name.partition(".")
+    if not _LABEL.fullmatch(label) or rest != f"mx.{platform_zone}":
         raise NotAdoptable(f"{name!r} is no name that we give to servers.")
     other = await session.scalar(select(Server.id).where(Server.hostname == name, Server.id != server.id))
     if other is not None:

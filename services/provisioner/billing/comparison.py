@@ -152,7 +152,7 @@ class Comparison:
             rows = await session.execute(
                 select(Subscription, Server).outerjoin(Server, Server.subscription_id == Subscription.id)
             )
-            ours = [(row, server) for row, server in rows.tuples()]
+            ours = [(row, server) for row, server in rows]
             found = compare(ours, theirs, now)
             await _write_down(session, found, now)
             for finding in found:
