@@ -23,6 +23,7 @@ from services.provisioner.hosts.desired import (
     DomainOnHost,
     HostDesired,
     HostFacts,
+    Listener,
     MailboxFacts,
     PasswordUse,
     TlsFacts,
@@ -91,6 +92,7 @@ class MemoryHosts:
         self.certificate_state = "valid"
         self.forget_mailboxes = False
         self.used: dict[str, tuple[PasswordUse, ...]] = {}
+        self.listeners: tuple[Listener, ...] = ()
         self.copied_at_once = 1000
         """So many messages one call has time for."""
         self.looks_until_quiet = 1
@@ -213,6 +215,7 @@ class MemoryHosts:
                 )
                 for one in desired.mailboxes
             ),
+            listeners=self.listeners,
             ssh_host_key=machine.shown_key or "",
             debian_version="13.1",
         )
@@ -372,20 +375,26 @@ class MemoryBilling:
 
 
 class MemorySelfTest:
-    """One row of each layer passes, unless `<layer>.one` is in `broken`, or the layer in `dropped`. The row of
-    compliance is the proof that port 25 is open outwards, unless `unproven`."""
+    """One row of each layer passes, unless `<layer>.one` is in `broken`, or the layer in `dropped`; none does while the
+    host does not say that it is `listening` on those ports. The row of compliance is the proof that port 25 is open
+    outwards, unless `unproven`."""
 
     def __init__(self) -> None:
         self.broken: set[str] = set()
+        self.listening: set[int] = set()
         self.dropped: set[str] = set()
         self.unproven = False
         self.runs = 0
 
     async def run(self, *, hostname: str, facts: Mapping[str, Any], **_: Any) -> list[TestRow]:
         self.runs += 1
+        up = self.listening <= {one["port"] for one in facts["listeners"]}
         return [
             TestRow(
-                id=self._id(layer), layer=layer, title=f"One of {layer}", ok=f"{layer}.one" not in self.broken
+                id=self._id(layer),
+                layer=layer,
+                title=f"One of {layer}",
+                ok=up and f"{layer}.one" not in self.broken,
             )
             for layer in LAYERS
             if layer not in self.dropped

@@ -7,7 +7,7 @@ from services.provisioner.models import Domain
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
-from services.provisioner.steps.password_uses import keep_facts
+from services.provisioner.steps.host_facts import facts_now
 
 LOOK_SECONDS = 1.0
 
@@ -29,10 +29,7 @@ class Certificates(Step):
         result = await work.ports.host.certificates(work.host_address())
         found = result.of(work.server.hostname)
         if found is not None and found.state == "valid":
-            facts = await work.ports.host.facts(work.host_address())
-            if facts.model_dump(mode="json") != work.server.facts:
-                async with work.write() as write:
-                    await keep_facts(write, facts)
+            await facts_now(work)
             return Done(f"Valid until {found.not_after:%Y-%m-%d}, issued by {found.issuer}", evidence(found))
         return pending(found)
 

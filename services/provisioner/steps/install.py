@@ -7,7 +7,7 @@ from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
 from services.provisioner.steps.desired import host_desired
-from services.provisioner.steps.password_uses import keep_facts
+from services.provisioner.steps.host_facts import keep_facts
 from shared.crashpoint import crashpoint
 from shared.ids import new_id
 

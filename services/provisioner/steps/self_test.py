@@ -9,6 +9,7 @@ from services.provisioner.ports import TestRow
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry
 from services.provisioner.reconciler.work import Work
 from services.provisioner.steps.base import Step
+from services.provisioner.steps.host_facts import facts_now
 
 PROOFS = {"egress_25_postfix": "the mail server reaches port 25 of another mail server"}
 """Rows that have to be there by name, whatever else the run has: without them nobody has tried."""
@@ -33,13 +34,15 @@ class SelfTest(Step):
 
     async def run(self, work: Work) -> Outcome:
         server = work.server
+        # What was written down may be from a moment when not everything was up yet, as after a reboot.
+        facts = await facts_now(work)
         rows = await work.ports.self_test.run(
             server_id=server.id,
             hostname=server.hostname,
             ipv4=work.address(4),
             ipv6=work.address(6),
             host=work.host_address(),
-            facts=server.facts or {},
+            facts=facts.model_dump(mode="json"),
         )
         found = {"rows": [row.model_dump(mode="json") for row in rows]}
         failed = [row for row in rows if not row.ok]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.provisioner.hosts.desired import Listener
 from services.provisioner.hosts.port import (
     HostCommandFailed,
     HostError,
@@ -116,6 +117,20 @@ async def test_without_a_proof_of_outgoing_port_25_no_server_is_ready(stage: Sta
     assert tested is not None
     assert "port 25" in tested.message
     stage.outside.self_test.unproven = False
+    await stage.ready(server.id)
+
+
+async def test_what_the_host_said_before_it_was_up_is_not_what_it_is_judged_by(stage: Stage) -> None:
+    """As after a reboot: the wish was applied a moment before the mail server listened."""
+    stage.outside.self_test.listening = {25}
+    server = await stage.paid()
+
+    async def tried() -> bool:
+        return stage.outside.self_test.runs > 1
+
+    await stage.play(tried)
+    assert not (await stage.server(server.id)).ever_ready
+    stage.outside.host.listeners = (Listener(address="0.0.0.0", port=25),)
     await stage.ready(server.id)
 
 

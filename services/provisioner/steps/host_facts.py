@@ -1,12 +1,21 @@
-"""Which passwords signed in since the host was last asked: told by the way, when its facts are written down."""
+"""What the host says of itself, written down; which passwords signed in since it was last asked is told by the way."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from services.provisioner.hosts.desired import HostFacts
-from services.provisioner.reconciler.work import Write
+from services.provisioner.reconciler.work import Work, Write
 from shared.contracts.provisioner_events import MailboxPasswordsUsed, UsedPassword
+
+
+async def facts_now(work: Work) -> HostFacts:
+    """Asks the host, and writes down what has changed."""
+    facts = await work.ports.host.facts(work.host_address())
+    if facts.model_dump(mode="json") != work.server.facts:
+        async with work.write() as write:
+            await keep_facts(write, facts)
+    return facts
 
 
 async def keep_facts(write: Write, facts: HostFacts) -> None:
