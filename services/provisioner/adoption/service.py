@@ -19,7 +19,7 @@ from services.provisioner.models import Server
 from services.provisioner.ports import CloudError
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.lease import Lease, LostLease
-from services.provisioner.reconciler.postgres import PostgresStore, load
+from services.provisioner.reconciler.postgres import PostgresStore, load, load_conditions
 from services.provisioner.reconciler.store import Known, Write
 from services.provisioner.reconciler.work import Ports
 from services.provisioner.steps.ssh_trust import fingerprint
@@ -88,7 +88,7 @@ class Adoption:
             server = await session.get(Server, order.server_id)
             if server is None:
                 raise NotAdoptable(f"There is no server {order.server_id}.")
-            known = await load(session, server)
+            known = await load(session, server, await load_conditions(session, server))
         adoptable(known)
         return known
 

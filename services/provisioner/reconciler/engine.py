@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
@@ -22,7 +22,7 @@ from services.provisioner.reconciler.lease import Lease, LostLease, moment
 from services.provisioner.reconciler.outcomes import Done, Outcome, Retry, Wait
 from services.provisioner.reconciler.record import Recorder
 from services.provisioner.reconciler.store import Store
-from services.provisioner.reconciler.work import Ports, Work
+from services.provisioner.reconciler.work import Known, Ports, Work, Write
 from services.provisioner.steps.base import Step
 from shared.crashpoint import crashpoint
 from shared.observability.logging import get_logger
@@ -37,10 +37,11 @@ _log = get_logger("reconciler")
 
 @dataclass
 class _Seen:
-    """What a pass has come to know for `generation`. `due`: in how many seconds steps that wait want another look;
-    `quiet`: the steps that were looked at again and are as they were."""
+    """What a pass has come to know for `generation`. `writes`: the steps' transactions before it; `due`: in how many
+    seconds steps that wait want another look; `quiet`: the steps that were looked at again and are as they were."""
 
     generation: int
+    writes: int
     outcomes: list[tuple[Step, Outcome]] = field(default_factory=list)
     due: list[float] = field(default_factory=list)
     quiet: set[str] = field(default_factory=set)
@@ -74,6 +75,7 @@ class Engine:
         self._recorder = recorder
         self._owner = owner
         self._plans = {"present": tuple(present), "absent": tuple(absent)}
+        self._by_name = {wish: {step.name: step for step in plan} for wish, plan in self._plans.items()}
         self._seconds = ports.settings.lease_seconds
 
     async def claim(self) -> Lease | None:
@@ -128,8 +130,8 @@ class Engine:
     async def _pass(self, lease: Lease) -> float:
         """Pass after pass as long as each one changes something, all under one claim."""
         async with self._store.hold(lease) as held:
-            known = await held.load()
-        work = Work(self._store, lease, known, self._ports)
+            work = Work(self._store, lease, await held.load(), self._ports)
+            await self._begin_first(work, Write(held, lease, work.now()))
         turns = self._ports.settings.passes_per_claim
         after = None
         while after is None:
@@ -139,13 +141,11 @@ class Engine:
 
     async def _one_pass(self, work: Work, *, last: bool) -> float | None:
         """Walks the plan up to the first step that changes something. None when the claim goes on."""
-        desired, seen = work.server.desired, _Seen(work.server.generation)
-        plan = {step.name: step for step in self._plans[desired]}
-        for step in plan.values():
+        desired, seen = work.server.desired, _Seen(work.server.generation, work.writes)
+        for step in self._plans[desired]:
             if work.server.desired != desired:
                 break  # the wish has been turned round meanwhile; who did it has woken the server
-            needed = (name for name in step.needs if name not in seen.quiet)
-            if step.satisfied(work) or not all(plan[name].satisfied(work) for name in needed):
+            if not self._wanted(step, work, seen.quiet):
                 continue
             wait = self._waits(step, work)
             if wait is not None:
@@ -160,6 +160,21 @@ class Engine:
                 break
         return await self._finish(work, seen, last=last)
 
+    def _wanted(self, step: Step, work: Work, quiet: Collection[str] = ()) -> bool:
+        """Whether there is something to do that nothing stands before; `quiet`: steps that were just looked at."""
+        plan = self._by_name[work.server.desired]
+        needed = (name for name in step.needs if name not in quiet)
+        return not step.satisfied(work) and all(plan[name].satisfied(work) for name in needed)
+
+    async def _begin_first(self, work: Work, write: Write) -> None:
+        """Writes down that the step with which the next pass begins is under way, in a transaction that is open
+        anyway."""
+        for step in self._plans[work.server.desired]:
+            if self._wanted(step, work) and self._waits(step, work) is None:
+                if self._begins(step, work):
+                    await self._recorder.begin(write, step)
+                return
+
     def _waits(self, step: Step, work: Work) -> float | None:
         """Seconds until the step wants to be looked at, None when that is now. Whoever was woken does not sleep on,
         except after a failure."""
@@ -172,11 +187,8 @@ class Engine:
         return left if left > 0 else None
 
     async def _run(self, step: Step, work: Work) -> Outcome:
-        condition = work.condition(step.condition)
-        fresh = condition is None or condition.reason == "Reopened"
-        again = condition is not None and condition.status == "true" and not self._quiet(step, work)
-        if fresh or again:
-            async with work.write() as write:
+        if self._begins(step, work):
+            async with work.record() as write:
                 await self._recorder.begin(write, step)
         crashpoint(f"step.{step.name}.before")
         try:
@@ -196,6 +208,13 @@ class Engine:
         STEPS.labels(step.name, type(outcome).__name__.lower()).inc()
         return outcome
 
+    def _begins(self, step: Step, work: Work) -> bool:
+        """For the first time, or again after it was satisfied or opened anew."""
+        condition = work.condition(step.condition)
+        if condition is None or condition.reason == "Reopened":
+            return True
+        return condition.status == "true" and not self._quiet(step, work)
+
     def _quiet(self, step: Step, work: Work) -> bool:
         """A recheck of something that is true for this generation: told only when it fails."""
         condition = work.condition(step.condition)
@@ -206,25 +225,34 @@ class Engine:
     async def _finish(self, work: Work, seen: _Seen, *, last: bool) -> float | None:
         """Records all outcomes, in one transaction under the fence. After progress it reads what is known now, and
         the next pass follows; else, or after the last pass of a claim, it gives the server back."""
-        progress, all_well = False, seen.all_well()
-        async with work.write() as write:
+        progress = any(seen.changed(step, outcome) for step, outcome in seen.outcomes)
+        all_well = seen.all_well()
+        async with work.record() as write:
+            goes_on = progress and not last and write.server.deleted_at is None
+            known = await self._known(work, write, seen) if goes_on else work.known
             for step, outcome in seen.outcomes:
-                pause = await self._recorder.settle(write, step, outcome, seen.generation)
-                progress = progress or seen.changed(step, outcome) or pause == 0
-                seen.due.append(pause)
+                seen.due.append(await self._recorder.settle(write, step, outcome, seen.generation))
             if all_well:
                 write.server.observed_generation = seen.generation
                 seen.due.append(self._idle(work, seen.quiet))
-            await write.session.flush()
-            if progress and not last and write.server.deleted_at is None:
-                work.lease.saw(write.server.wakes)
-                work.known = await write.held.load()
+            if goes_on:
+                work.known = known
+                await self._begin_first(work, write)
                 return None
             after = 0.0 if progress else min(seen.due, default=LONGEST_IDLE)
             crashpoint("pass.before_release")
             await write.held.release(after)
         crashpoint("pass.after_release")
         return after
+
+    async def _known(self, work: Work, write: Write, seen: _Seen) -> Known:
+        """What is known now. Other rows than the conditions are read anew when a step has written, or somebody has
+        woken the server: whoever changes something of it does. Of other servers nobody tells."""
+        same = work.writes == seen.writes and write.server.wakes == work.lease.wakes and not work.known.others
+        work.lease.saw(write.server.wakes)
+        if same:
+            return replace(work.known, server=write.server, conditions=await write.held.conditions())
+        return await write.held.load()
 
     def _idle(self, work: Work, looked_at: set[str]) -> float:
         """Seconds until the next recheck, but of those that have just been made."""

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.provisioner.models import Server
@@ -29,7 +29,7 @@ class LostLease(Exception):
     """Another worker has, or may have, the server now. Nothing more may be done in this pass."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Lease:
     """A claim on one server. `remaining()` counts by the event loop's clock from before the claim was sent, so it never
     says more than the database grants."""
@@ -110,14 +110,22 @@ async def claim(
     return Lease(row[0], row[1], row[2], row[3], row[3] > row[4], row[5], seconds, _mark=mark)
 
 
+_HELD = (
+    select(Server, func.set_config("idle_in_transaction_session_timeout", bindparam("idle_limit"), True))
+    .where(
+        Server.id == bindparam("server_id"),
+        Server.fence == bindparam("fence"),
+        Server.lease_until > func.now(),
+    )
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 async def hold(session: AsyncSession, lease: Lease) -> Server:
     """The server's row, locked until the transaction ends. Raises LostLease unless the lease is still ours."""
-    server: Server | None = await session.scalar(
-        select(Server, idle_limit())
-        .where(Server.id == lease.server_id, Server.fence == lease.fence, Server.lease_until > func.now())
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    given = {"server_id": lease.server_id, "fence": lease.fence, "idle_limit": str(IDLE_LIMIT_MS)}
+    server: Server | None = await session.scalar(_HELD, given)
     if server is None:
         raise LostLease(lease.server_id)
     return server

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.provisioner.jobs import announcing
+from services.provisioner.jobs.announcing import Story
 from services.provisioner.models import (
     Address,
     CloudResource,
@@ -31,12 +32,29 @@ from shared.bus import outbox
 from shared.contracts.envelope import EventData
 from shared.db.database import Database
 
+_SERVER: BindParameter[str] = bindparam("server_id")
+# Made once: these are asked at every pass.
+_CONDITIONS = select(Condition).where(Condition.server_id == _SERVER)
+_AROUND = select(
+    Subscription,
+    exists().where(Domain.server_id == _SERVER),
+    exists().where(Domain.moving_from == _SERVER),
+    exists().where(Mailbox.server_id == _SERVER),
+).where(Subscription.id == bindparam("subscription_id"))
+_THINGS = (
+    select(CloudResource, Address)
+    .outerjoin(Address, Address.resource_id == CloudResource.id)
+    .where(CloudResource.server_id == _SERVER)
+    .order_by(CloudResource.id)
+)
+
 
 class PostgresStore:
     """A `Store`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._stories: WeakKeyDictionary[Lease, Story] = WeakKeyDictionary()
 
     async def claim(self, owner: str, seconds: float) -> Lease | None:
         async with self._database.transaction() as session:
@@ -51,10 +69,15 @@ class PostgresStore:
 
     @asynccontextmanager
     async def hold(self, lease: Lease) -> AsyncIterator[PostgresHeld]:
-        async with self._database.transaction() as session:
-            held = PostgresHeld(session, await leases.hold(session, lease), lease)
-            yield held
-            await held.announce()
+        story = self._stories.setdefault(lease, Story())
+        try:
+            async with self._database.transaction() as session:
+                held = PostgresHeld(session, await leases.hold(session, lease), lease)
+                yield held
+                await held.announce(story)
+        except BaseException:
+            del self._stories[lease]  # it may tell of rows that were rolled back
+            raise
 
 
 class PostgresHeld:
@@ -65,19 +88,25 @@ class PostgresHeld:
         self.server = server
         self._lease = lease
         self._logged: list[StepLog] = []
+        self._conditions: dict[str, Condition] | None = None
 
     def log(self, row: StepLog) -> None:
         self.session.add(row)
         self._logged.append(row)
 
-    async def announce(self) -> None:
+    async def announce(self, story: Story) -> None:
         """Tells what the new rows of the step log change; they have their numbers by then."""
         if self._logged:
             await self.session.flush()
-            await announcing.announce(self.session, self._logged)
+            await story.announce(self.session, self.server, self._logged)
+
+    async def conditions(self) -> dict[str, Condition]:
+        if self._conditions is None:
+            self._conditions = await load_conditions(self.session, self.server)
+        return self._conditions
 
     async def load(self) -> Known:
-        return await load(self.session, self.server)
+        return await load(self.session, self.server, await self.conditions())
 
     async def release(self, after: float) -> None:
         await leases.release(self.session, self._lease, after)
@@ -108,45 +137,56 @@ class PostgresHeld:
         await announce_if_empty(self.session, self.server.workspace_id)
 
 
-async def load(session: AsyncSession, server: Server) -> Known:
-    """Reads all that belongs to `server`, in the transaction that holds its row."""
-    one = Known(server, await session.get_one(Subscription, server.subscription_id))
-    of_server = server.id
-    one.resources = list(
-        await session.scalars(
-            select(CloudResource).where(CloudResource.server_id == of_server).order_by(CloudResource.id)
+async def load_conditions(session: AsyncSession, server: Server) -> dict[str, Condition]:
+    rows = await session.scalars(_CONDITIONS, {"server_id": server.id})
+    return {row.type: row for row in rows}
+
+
+async def load(session: AsyncSession, server: Server, conditions: dict[str, Condition]) -> Known:
+    """Reads all that belongs to `server`, in the transaction that holds its row. Of what most servers do not have, at
+    least while they are made, it is asked only whether it is there."""
+    found = await session.execute(
+        _AROUND, {"server_id": server.id, "subscription_id": server.subscription_id}
+    )
+    subscription, has_domains, has_leaving, has_mailboxes = found.one()
+    one = Known(server, subscription, conditions=conditions)
+    things = await session.execute(_THINGS, {"server_id": server.id})
+    for resource, address in things:
+        one.resources.append(resource)
+        if address is not None:
+            one.addresses.append(address)
+    one.addresses.sort(key=lambda row: row.id)
+    if has_domains:
+        one.domains = list(
+            await session.scalars(select(Domain).where(Domain.server_id == server.id).order_by(Domain.id))
         )
-    )
-    one.addresses = list(
-        await session.scalars(select(Address).where(Address.server_id == of_server).order_by(Address.id))
-    )
-    one.conditions = {
-        row.type: row
-        for row in await session.scalars(select(Condition).where(Condition.server_id == of_server))
-    }
-    one.domains = list(
-        await session.scalars(select(Domain).where(Domain.server_id == of_server).order_by(Domain.id))
-    )
-    one.leaving = list(
-        await session.scalars(select(Domain).where(Domain.moving_from == of_server).order_by(Domain.id))
-    )
-    one.mailboxes = list(
-        await session.scalars(select(Mailbox).where(Mailbox.server_id == of_server).order_by(Mailbox.id))
-    )
-    verifiers = await session.scalars(
-        select(MailboxVerifier)
-        .join(Mailbox, Mailbox.id == MailboxVerifier.mailbox_id)
-        .where(Mailbox.server_id == of_server)
-    )
-    one.verifiers = {row.mailbox_id: row for row in verifiers}
+    if has_leaving:
+        one.leaving = list(
+            await session.scalars(select(Domain).where(Domain.moving_from == server.id).order_by(Domain.id))
+        )
+    if has_mailboxes:
+        await _load_mailboxes(session, one)
     others = {
-        row.moving_from if row.server_id == of_server else row.server_id
+        row.moving_from if row.server_id == server.id else row.server_id
         for row in (*one.domains, *one.leaving)
         if row.moving_from is not None
     }
     if others:
         await _load_moves(session, one, others)
     return one
+
+
+async def _load_mailboxes(session: AsyncSession, one: Known) -> None:
+    rows = await session.execute(
+        select(Mailbox, MailboxVerifier)
+        .outerjoin(MailboxVerifier, MailboxVerifier.mailbox_id == Mailbox.id)
+        .where(Mailbox.server_id == one.server.id)
+        .order_by(Mailbox.id)
+    )
+    for mailbox, verifier in rows:
+        one.mailboxes.append(mailbox)
+        if verifier is not None:
+            one.verifiers[mailbox.id] = verifier
 
 
 async def _load_moves(session: AsyncSession, one: Known, others: set[str]) -> None:

@@ -97,7 +97,7 @@ class Recorder:
 
     async def _resume(self, write: Write, step: Step) -> None:
         """The server goes on, if it was this step that held it up."""
-        stalled = await write.session.get(Condition, (write.server.id, STALLED))
+        stalled = (await write.held.conditions()).get(STALLED)
         if stalled is not None and stalled.status == "true" and stalled.evidence.get("step") == step.name:
             _turn(stalled, write, "false", "Resumed", "")
 
@@ -134,7 +134,7 @@ class Recorder:
         return news
 
     async def _not_ready(self, write: Write, step: Step, cause: Condition) -> None:
-        ready = await write.session.get(Condition, (write.server.id, READY))
+        ready = (await write.held.conditions()).get(READY)
         if ready is not None and ready.status == "true":
             _turn(ready, write, "false", step.condition, f"{step.title}: {cause.message}")
             ready.evidence = {**ready.evidence, "degraded": step.name}
@@ -152,10 +152,10 @@ class Recorder:
         )
 
     async def _condition(self, write: Write, kind: str) -> Condition:
-        key = (write.server.id, kind)
-        found = await write.session.get(Condition, key)
+        conditions = await write.held.conditions()
+        found = conditions.get(kind)
         if found is None:
-            found = Condition(
+            found = conditions[kind] = Condition(
                 server_id=write.server.id,
                 type=kind,
                 workspace_id=write.server.workspace_id,
@@ -165,12 +165,12 @@ class Recorder:
                 observed_generation=0,
                 last_transition_at=write.now,
                 since=write.now,
+                due_at=None,
                 attempt=1,
                 failures=0,
                 evidence={},
             )
             write.session.add(found)
-            await write.session.flush()
         return found
 
 

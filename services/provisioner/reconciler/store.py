@@ -67,8 +67,12 @@ class Held(Protocol):
     @property
     def server(self) -> Server: ...
 
+    async def conditions(self) -> dict[str, Condition]:
+        """The server's conditions by type, to be changed; whoever adds a row puts it here too. Read once."""
+        ...
+
     async def load(self) -> Known:
-        """All that belongs to the server, as this transaction sees it."""
+        """All that belongs to the server, as this transaction sees it; its conditions are those of `conditions`."""
         ...
 
     async def release(self, after: float) -> None:

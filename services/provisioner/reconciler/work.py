@@ -46,7 +46,7 @@ class Work:
         self.known = known
         self.ports = ports
         self.writes = 0
-        """Transactions so far: whoever has made one has changed something."""
+        """Transactions of steps so far: whoever has made one has changed something."""
 
     @property
     def server(self) -> Server:
@@ -62,8 +62,14 @@ class Work:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
-        """A short transaction under the fence. Raises LostLease before anything is written."""
+        """A short transaction under the fence, for a step. Raises LostLease before anything is written."""
         self.writes += 1
+        async with self.record() as write:
+            yield write
+
+    @asynccontextmanager
+    async def record(self) -> AsyncIterator[Write]:
+        """The same for the engine, which writes nothing but conditions, the log and the server's own row."""
         async with self.store.hold(self.lease) as held:
             yield Write(held, self.lease, self.now())
         self.known.server = held.server
@@ -78,6 +84,14 @@ class Work:
 
     def condition(self, kind: str) -> Condition | None:
         return self.known.conditions.get(kind)
+
+    def untried(self, kind: str) -> bool:
+        """Whether nothing has been tried since the step of this condition was begun, neither by us nor by a worker
+        that died."""
+        condition = self.condition(kind)
+        if condition is None or condition.reason == "Reopened":
+            return True
+        return condition.reason == "Running" and condition.since >= self.lease.claimed_at
 
     def is_true(self, kind: str) -> bool:
         condition = self.condition(kind)

@@ -33,9 +33,8 @@ class PowerOn(Step):
 
     def _seen_stopped(self, work: Work) -> bool:
         """At the first try: the step before has just seen it stopped, and need not be asked again."""
-        mine, bound = work.condition(self.condition), work.condition("InstanceBound")
-        first = mine is None or mine.reason == "Reopened"
-        return first and bound is not None and bound.evidence.get("state") == "stopped"
+        bound = work.condition("InstanceBound")
+        return work.untried(self.condition) and bound is not None and bound.evidence.get("state") == "stopped"
 
     async def _start(self, work: Work, instance_id: str) -> Outcome:
         await work.need_lease(work.settings.scaleway_timeout)

@@ -23,10 +23,6 @@ class ReverseNames(Step):
     needs = ("publish_addresses", "leave_zone")
     deadline = 300.0
 
-    def __init__(self) -> None:
-        # When each address's name was asked for. A worker that starts anew asks once more, which does no harm.
-        self._asked: dict[str, datetime] = {}
-
     async def run(self, work: Work) -> Outcome:
         if not work.server.names_forward:
             return Wait(LOOK_SECONDS, "AwaitingForward", "Waiting until the name leads to the addresses.")
@@ -44,16 +40,15 @@ class ReverseNames(Step):
     async def _set(self, work: Work, row: Address) -> Outcome:
         cloud, zone, hostname = work.ports.cloud, work.server.zone, work.server.hostname
         ip = cloud_ip(work, row)
-        asked = Wait(0.2, f"ReverseV{row.family}Asked", "The data centre is setting the reverse name.")
-        if row.id in self._asked:  # a name that was never asked for is not there to be looked at
+        since = self._asked(work, row)
+        if since is not None:  # a name that was never asked for is not there to be looked at
             if await cloud.reverse_of(zone, ip, row.address) == hostname:
-                del self._asked[row.id]
                 async with work.write() as write:
                     stored = await write.session.get_one(Address, row.id)
                     stored.reverse = hostname
-                return Wait(0, f"ReverseV{row.family}Set")
-            if work.now() - self._asked[row.id] < ASK_AGAIN:
-                return asked
+                return Wait(0, f"ReverseV{row.family}Set", evidence={"asked": {}})
+            if work.now() - since < ASK_AGAIN:
+                return _asking(row, since)
         try:
             await cloud.set_reverse(zone, ip, row.address, hostname)
         except CloudRefused as error:
@@ -65,8 +60,22 @@ class ReverseNames(Step):
                 "The data centre does not see the new name yet.",
                 after=LOOK_SECONDS,
             )
-        self._asked[row.id] = work.now()
-        return asked
+        return _asking(row, work.now())
+
+    def _asked(self, work: Work, row: Address) -> datetime | None:
+        """When the cloud was asked for this address's name: kept with the condition, so that any worker knows."""
+        condition = work.condition(self.condition)
+        asked = {} if condition is None else condition.evidence.get("asked", {})
+        return datetime.fromisoformat(asked[row.address]) if row.address in asked else None
+
+
+def _asking(row: Address, since: datetime) -> Wait:
+    return Wait(
+        0.2,
+        f"ReverseV{row.family}Asked",
+        "The data centre is setting the reverse name.",
+        {"asked": {row.address: since.isoformat()}},
+    )
 
 
 def cloud_ip(work: Work, row: Address) -> CloudIp:

@@ -17,6 +17,11 @@ from services.provisioner.ports import (
     CloudRefused,
     CloudUnavailable,
 )
+from services.provisioner.reconciler.backoff import Backoff
+from services.provisioner.reconciler.engine import Engine
+from services.provisioner.reconciler.plan import ABSENT, PRESENT
+from services.provisioner.reconciler.postgres import PostgresStore
+from services.provisioner.reconciler.record import Recorder
 from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from shared.contracts.provisioner_events import (
@@ -66,6 +71,27 @@ async def test_both_reverse_names_are_set(stage: Stage) -> None:
     await stage.ready(server.id)
     names = {thing.data["reverse"] for thing in stage.outside.cloud.living("ip")}
     assert names == {(await stage.server(server.id)).hostname}
+
+
+async def test_a_worker_that_takes_over_looks_for_a_reverse_name_before_it_asks_again(stage: Stage) -> None:
+    stage.outside.cloud.faults.reverse_lag = 0.3
+    server = await stage.paid()
+
+    async def asked() -> bool:
+        return stage.outside.cloud.calls["set_reverse"] > 0
+
+    await stage.play(asked)
+    plan = [type(step)() for step in PRESENT]  # as in another process
+    stage.engine = Engine(
+        PostgresStore(stage.database),
+        stage.ports,
+        Recorder(Backoff(), stage.settings.recheck_seconds, 1.0),
+        owner="w2",
+        present=plan,
+        absent=ABSENT,
+    )
+    await stage.ready(server.id)
+    assert stage.outside.cloud.calls["set_reverse"] == 2
 
 
 async def test_the_one_time_key_is_removed_from_the_user_data(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from services.provisioner.models import CloudResource, Condition, Server, StepLog
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.lease import Lease, LostLease, wake
-from services.provisioner.reconciler.postgres import PostgresStore, load
+from services.provisioner.reconciler.postgres import PostgresHeld, PostgresStore
 from services.provisioner.reconciler.work import Work
 from tests.provisioner.stage import Stage, engine_of
 
@@ -26,7 +26,7 @@ async def claimed(stage: Stage, seconds: float = 5.0) -> Lease:
 
 async def work_of(stage: Stage, lease: Lease) -> Work:
     async with stage.database.transaction() as session:
-        known = await load(session, await leases.hold(session, lease))
+        known = await PostgresHeld(session, await leases.hold(session, lease), lease).load()
     return Work(PostgresStore(stage.database), lease, known, stage.ports)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import event, func, update
 
 from services.provisioner.drift import look_again
 from services.provisioner.models import Condition, Server
 from services.provisioner.reconciler.postgres import PostgresHeld, PostgresStore
 from services.provisioner.steps.observe import Observe
-from tests.provisioner.stage import Stage
+from shared.db.database import Database
+from tests.provisioner.stage import Stage, engine_of
 
 
 @pytest.fixture
@@ -110,3 +112,23 @@ async def test_looks_that_are_due_do_not_hold_up_a_new_wish(stage: Stage) -> Non
     await stage.engine.work_once()
     assert stage.outside.host.calls["apply"] == 1
     await stage.play(lambda: stage.domains_as_wished(server.id))
+
+
+async def test_a_server_is_made_without_asking_for_what_is_known(stage: Stage) -> None:
+    database = Database(stage.settings.database_url.get_secret_value())
+    asked: list[str] = []
+
+    def note(*given: Any) -> None:
+        asked.append(given[2])
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    stage.engine = engine_of(database, stage.ports)
+    server = await stage.paid()
+    await stage.ready(server.id)
+    await database.dispose()
+    claims = [
+        one for one in asked if "lease_owner=" in one
+    ]  # how many depends on the time that the world takes
+    log_readings = [one for one in asked if one.startswith("SELECT step_log")]
+    assert len(log_readings) <= len(claims)
+    assert len(asked) - len(claims) < 450  # 840 when everything was read again for every step

@@ -165,6 +165,7 @@ class MemoryHeld:
         self._deleted: set[Key] = set()
         self._events: list[tuple[EventData, str, int]] = []
         self._audited: list[str] = []
+        self._conditions: dict[str, Condition] | None = None
         self.server: Server = self._get(Server, lease.server_id)
 
     @property
@@ -204,6 +205,12 @@ class MemoryHeld:
     async def flush(self) -> None:
         self._store.check(self._changed, self._deleted)
 
+    async def conditions(self) -> dict[str, Condition]:
+        if self._conditions is None:
+            mine = [ident for ident in self._store._rows[Condition] if ident[0] == self._lease.server_id]
+            self._conditions = {ident[1]: self._get(Condition, ident) for ident in mine}
+        return self._conditions
+
     async def load(self) -> Known:
         mine = self._lease.server_id
 
@@ -233,7 +240,7 @@ class MemoryHeld:
             self._get(Subscription, self.server.subscription_id),
             of(CloudResource),
             of(Address),
-            {row.type: row for row in of(Condition)},
+            await self.conditions(),
             of(Domain),
             [row for row in self._store.rows(Domain) if row.moving_from == mine],
             mailboxes,
