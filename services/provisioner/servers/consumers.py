@@ -15,8 +15,12 @@ STATE_OF = {"clean": "clean", "listed": "burned", "unknown": "checking"}
 
 async def on_address_checked(context: HandlerContext, event: AddressChecked) -> None:
     """The verdict decides about an address in question; of one in use only the listings are kept."""
+    # The server before what belongs to it, as the reconciler locks them: else each could wait for the other.
+    await context.session.execute(
+        select(Server.id, idle_limit()).where(Server.id == event.server_id).with_for_update()
+    )
     row = await context.session.scalar(
-        select(Address, idle_limit())
+        select(Address)
         .where(Address.id == event.address_id, Address.workspace_id == event.workspace_id)
         .with_for_update()
     )

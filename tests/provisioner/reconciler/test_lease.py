@@ -6,14 +6,15 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from services.provisioner.models import CloudResource, Condition, Server, StepLog
+from services.provisioner.models import Address, CloudResource, Condition, Server, StepLog
 from services.provisioner.reconciler import lease as leases
 from services.provisioner.reconciler.lease import Lease, LostLease, wake
 from services.provisioner.reconciler.postgres import PostgresHeld, PostgresStore
 from services.provisioner.reconciler.work import Work
+from shared.contracts.reputation_events import AddressChecked
 from tests.provisioner.stage import Stage, engine_of
 
 
@@ -189,3 +190,38 @@ async def test_a_worker_paused_inside_a_transaction_does_not_keep_the_row(
     with pytest.raises(DBAPIError):
         await paused
     assert await stage.log(lease.server_id) == []
+
+
+async def test_a_verdict_waits_for_the_write_that_is_under_way_and_neither_is_lost(stage: Stage) -> None:
+    """Both lock the server before its address."""
+    server = await stage.paid()
+    await stage.ready(server.id)
+    async with stage.database.transaction() as session:
+        lease = await leases.claim(session, "w", 5.0, server.id)
+        address = (await session.scalars(select(Address).where(Address.server_id == server.id))).first()
+    assert lease is not None
+    assert address is not None
+    verdict = AddressChecked(
+        workspace_id=server.workspace_id, server_id=server.id, address_id=address.id, address=address.address,
+        verdict="listed", unknown=("one.test",),
+    )  # fmt: skip
+    async with stage.database.transaction() as session:
+        await leases.hold(session, lease)
+        told = asyncio.create_task(
+            stage.others.bus.deliver(verdict, aggregate_version=address.checked_version + 1)
+        )
+        async with asyncio.timeout(30):
+            while not await waits_for_a_lock(stage):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await session.execute(update(Address).where(Address.id == address.id).values(verdict="clean"))
+    await told
+    async with stage.database.transaction() as session:
+        assert (await session.get_one(Address, address.id)).verdict == "listed"
+
+
+async def waits_for_a_lock(stage: Stage) -> bool:
+    waiting = text(
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    async with stage.database.transaction() as session:
+        return bool(await session.scalar(waiting))
