@@ -23,6 +23,18 @@ from tests.e2e.heard import Heard
 # The last step ends workspace B; what tests do to a living B comes before it.
 LEAVING = "i"
 RANGE_WAIT_SECONDS = 600
+# One stack, so one order: both customers, when B has left, what was written down, a stop and a crash.
+ORDER = ("story", "story_orders", "story_webmail", "story_ends", "story_at_rest", "story_goes_on")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The story's modules first, in their order: it is what takes longest."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    name = item.path.stem.removeprefix("test_")
+    return ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 @dataclass

@@ -7,48 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
-import httpx
 import pytest
 
 from demo.__main__ import STEPS
-from demo.logins import resume
-from demo.steps import a_sign_up, b_buy, c_server, d_domain, e_second, f_mail, g_secrets, h_walls, i_leave
+from demo.steps import c_server, d_domain, e_second, f_mail, g_secrets, h_walls
 from demo.steps.domains import live
 from demo.steps.people import sign_up, token_of
-from demo.story import Check, Evidence, Story, new_password, tell
+from demo.story import new_password
 from demo.world import until
 from infra.local import processes
 from tests.e2e.conftest import LEAVING, Told
+from tests.e2e.going_on import attempt, evidence_of, failed, going_on, patient
 
 pytestmark = pytest.mark.stack
-
-IMPATIENT = 4.0  # seconds; a world that is altered stays so, there is nothing to wait for
-
-
-@asynccontextmanager
-async def going_on(told: Told) -> AsyncIterator[Story]:
-    story = await resume(told.stack)
-    story.patience = IMPATIENT
-    try:
-        yield story
-    finally:
-        await story.api.close()
-        await story.world.close()
-
-
-def evidence_of(told: Told, step: str) -> Evidence:
-    found: Evidence = json.loads((told.stack.layout.var / "evidence" / f"{step}.json").read_text())
-    return found
-
-
-def failed(checks: list[Check]) -> list[str]:
-    return [check.what for check in checks if not check.ok]
 
 
 @pytest.mark.parametrize("step", [step.id for step in STEPS if step.id != LEAVING])
@@ -154,50 +127,6 @@ async def test_h_fails_when_the_stranger_is_no_stranger(told: Told) -> None:
         assert "so is B's workspace" in failed(checks)
 
 
-async def test_leaving_holds(told: Told) -> None:
-    async with going_on(told) as story:
-        outcome = await tell(patient(story), i_leave.STEP)
-    told.outcomes[outcome.id] = outcome
-    assert outcome.ok, "\n".join(outcome.proof)
-
-
-async def test_i_fails_when_an_address_is_left_behind(told: Told) -> None:
-    async with going_on(told) as story:
-        b, evidence = story.b, evidence_of(told, "i")
-        leftover = {"type": "routed_ipv4", "project": story.world.endpoints["scaleway_project_id"]}
-        await at_the_cloud(story, b.zone, leftover | {"tags": [f"sc-srv:{b.server_id}"]})
-        evidence["after"] = await i_leave.ours(story, b.hostname, b.server_id, b.domain)
-        assert failed(i_leave.judge(evidence)) == ["instance, volume, addresses and security group are gone"]
-
-
-async def test_a_fails_when_mail_is_not_sent(told: Told) -> None:
-    async with going_on(told) as story:
-        story.a.email = f"late{time.time_ns()}@people.test"
-        await story.world.call(
-            "PUT", "/faults/resend", {"operation": "emails.send", "kind": "error_before", "count": 1000}
-        )
-        try:
-            assert await attempt(story, "a", lambda: a_sign_up.collect(story)) == "NeverHappened"
-        finally:
-            await story.world.call("DELETE", "/faults/resend")
-
-
-async def test_b_fails_when_the_payment_is_not_told_to_us(told: Told) -> None:
-    async with going_on(told) as story:
-        await story.world.call("PUT", "/stripe/webhook", {"url": "https://127.0.0.1:9/nowhere"})
-        assert await attempt(story, "b", lambda: b_buy.collect(story)) == "NeverHappened"
-
-
-async def attempt(story: Story, step: str, collect: Callable[[], Awaitable[Any]]) -> str:
-    """The kind of error with which collecting a step's evidence ends, or its verdict."""
-    try:
-        evidence = await collect()
-    except Exception as error:
-        return type(error).__name__
-    judged = next(s for s in STEPS if s.id == step).judge(json.loads(json.dumps(evidence, default=str)))
-    return f"failed: {failed(judged)}"
-
-
 async def trusted_again(told: Told) -> None:
     """Waits until the gateway hears auth again: until then it lets nobody change anything."""
     async with going_on(told) as story:
@@ -207,17 +136,3 @@ async def trusted_again(told: Told) -> None:
             return None if answer.status == 503 else True
 
         await until("the gateway to trust its map of members again", look, 30)
-
-
-async def at_the_cloud(story: Story, zone: str, address: dict[str, object]) -> None:
-    """Reserves an address as somebody with access to the cloud's console could. Its answer may get lost."""
-    endpoints = story.world.endpoints
-    headers = {"X-Auth-Token": endpoints["scaleway_secret_key"]}
-    context = ssl.create_default_context(cafile=endpoints["ca_file"])
-    async with httpx.AsyncClient(verify=context, headers=headers) as client:
-        await client.post(f"{endpoints['scaleway']}/instance/v1/zones/{zone}/ips", json=address)
-
-
-def patient(story: Story) -> Story:
-    story.patience = 60
-    return story
