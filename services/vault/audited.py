@@ -34,8 +34,14 @@ class AuditedAccess:
         if self.made_by is not _MADE_HERE:
             raise PermissionError("access is granted by audited.grant, which writes the audit row")
 
-    def check(self, owner_id: str) -> None:
+    def check(self, workspace_id: str, owner_id: str) -> None:
         """Raises PermissionError for a secret that the audit row does not cover."""
+        if workspace_id != self.workspace_id:
+            raise PermissionError("the audit row is of another workspace")
+        self.check_owner(owner_id)
+
+    def check_owner(self, owner_id: str) -> None:
+        """For who opens secrets of its workspace only."""
         if owner_id not in self.owners:
             raise PermissionError("the audit row does not cover this secret")
 

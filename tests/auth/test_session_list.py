@@ -129,6 +129,7 @@ async def test_what_a_person_does_to_his_sessions_is_on_his_record(auth: Stage) 
     person, other = await auth.person(), await auth.person()
     ended, _ = await sign_in(auth, person)
     headers = auth.as_user(person.id, session_id=person.session_id, client_ip="198.51.100.77")
+    auth.clock.advance(seconds(1))  # events of one millisecond are in no order
     await auth.client.delete(f"/v1/auth/sessions/{ended}", headers=headers)
     events = (await auth.client.get("/v1/me/security-events", headers=headers)).json()["items"]
     assert events[0]["kind"] == "session_ended"

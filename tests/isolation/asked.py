@@ -232,6 +232,10 @@ async def named_zone(world: World, one: Customer) -> Fields:
         return {"name": (await session.get_one(people.models("dns").Zone, made.id)).name}
 
 
+async def proven_name(world: World, one: Customer) -> Fields:
+    return {"name": await factories.proven_name(world, one)}
+
+
 async def names_and_records(world: World, one: Customer) -> Fields:
     await factories.named_server(world, one)
     return await row("dns", "owned_record")(world, one)

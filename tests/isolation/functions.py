@@ -88,6 +88,7 @@ FOREIGN: dict[str, Foreign] = {
     "vault.data_keys.repository.retire": Foreign(asked.data_key("active")),
     "vault.data_keys.repository.count_encryption": Foreign(asked.data_key("active")),
     "vault.data_keys.repository.shred": Foreign(asked.data_key("active")),
+    "provisioner.adoption.rows._zone": Foreign(asked.proven_name),
     "provisioner.billing.grant.take_in": Foreign(asked.paid, lambda found: found == "unknown_subscription"),
     "provisioner.billing.grant.expire": Foreign(
         asked.expired_page, lambda found: found == "unknown_subscription"

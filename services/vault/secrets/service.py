@@ -57,7 +57,7 @@ class Opener:
 
     def _open(self, secret: Sealed) -> SecretBytes:
         owner_id = secret.owner_id
-        self.access.check(owner_id)
+        self.access.check_owner(owner_id)
         data = envelope.secret_data(
             self.environment, self.access.workspace_id, self.owner_kind, owner_id, self.field_name, secret.version
         )  # fmt: skip
@@ -139,7 +139,7 @@ class SecretStore:
 
     async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
         """One secret. Raises PermissionError when the audit row does not cover it."""
-        access.check(secret.owner_id)
+        access.check(secret.workspace_id, secret.owner_id)
         opener = await self.opener(access, secret.owner_kind, secret.field, [secret])
         return opener.open([secret])[0]
 
