@@ -52,11 +52,13 @@ async def newest_job(api: Api, party: Party, kind: str) -> str:
 async def follow(
     api: Api, party: Party, job_id: str, *, until_step: str | None = None, seconds: float = PROVISION_SECONDS
 ) -> list[StreamEvent]:
-    """Events of the job's stream until it ends, or until the step named is ok."""
+    """Events of the job's stream until it ends, or until the step named is ok: one that ends before it is an error."""
     events: list[StreamEvent] = []
     async for event in api.stream(f"{party.path}/jobs/{job_id}/events", seconds):
         events.append(event)
         if event.event == "job" and event.data["state"] in ("ok", "failed", "stalled"):
+            if until_step is not None:
+                raise NeverHappened(f"{until_step} of {party.server_id}: {_end(event.data)}")
             return events
         if (
             until_step
@@ -68,6 +70,16 @@ async def follow(
     raise NeverHappened(
         f"job {job_id} of {party.server_id} did not get on within {seconds:.0f} s; last seen: {last}"
     )
+
+
+def _end(job: dict[str, Any]) -> str:
+    """How a job ended, and what its steps said."""
+    said = [
+        f"{step['title']}: {step['message']}"
+        for step in job["steps"]
+        if step["state"] != "ok" and step["message"]
+    ]
+    return f"the job ended as {job['state']}. " + " ".join(said)
 
 
 def told(events: list[StreamEvent]) -> list[dict[str, Any]]:

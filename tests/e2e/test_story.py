@@ -37,6 +37,12 @@ def test_report_has_the_promised_shape(told: Told) -> None:
     assert len(report["timings"]["paid_to_ready_s"]) == 2
 
 
+async def test_b_leaves_no_address_on_a_list(told: Told) -> None:
+    async with going_on(told) as story:
+        lists = await story.world.call("GET", "/dnsbl")
+    assert [entry for one in lists for entry in one["entries"]] == []
+
+
 async def test_c_fails_when_an_address_leads_back_to_somebody_else(told: Told) -> None:
     async with going_on(told) as story:
         reverse = next(a["name"] for a in evidence_of(told, "c")["dns"] if a["type"] == "PTR")

@@ -119,11 +119,15 @@ class Work:
         """The address in use or in question: the newest that is neither refused nor given back."""
         return _candidate(self.known.addresses, family)
 
-    def address(self, family: int) -> str:
+    def chosen(self, family: int) -> Address:
+        """The candidate; a step may rely on it when it `needs` the step that reserves addresses."""
         row = self.candidate(family)
         if row is None:
             raise LookupError(f"{self.server.id} has no IPv{family} address")
-        return row.address
+        return row
+
+    def address(self, family: int) -> str:
+        return self.chosen(family).address
 
     def host_address(self) -> HostAddress:
         """Where the host is, and which key it must show: the one-time key until it has taken its own."""

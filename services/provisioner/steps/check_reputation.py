@@ -30,9 +30,7 @@ class CheckReputation(Step):
         )
 
     async def run(self, work: Work) -> Outcome:
-        rows = [row for row in map(work.candidate, FAMILIES) if row is not None]
-        if len(rows) < len(FAMILIES):
-            return Wait(0, "Refused", "An address was refused; another one is reserved.")
+        rows = [work.chosen(family) for family in FAMILIES]
         waiting = [row for row in rows if row.state == "checking"]
         for row in waiting:
             if (work.now() - row.asked_at).total_seconds() > ASK_AGAIN_SECONDS:
