@@ -1,7 +1,9 @@
 """Where a stack keeps its things.
 
 A stack is one running SendChief on this machine: `var/<stack>/` of one checkout. The checkout is bind-mounted at
-`/run/sc-<id>`, so that unprivileged accounts reach it wherever it lies, and socket paths stay short (108 bytes).
+`/run/sc-<id>`, so that unprivileged accounts reach it wherever it lies, and socket paths stay short (108 bytes). There
+it is read-only but for `var/`: nothing that runs changes its own code, and who removes what a crash has left below
+`/run` does not remove the checkout.
 """
 
 from __future__ import annotations
@@ -88,11 +90,17 @@ class Layout:
             self.unbind()
         if not self.mounted():
             self.mount.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["mount", "--bind", str(self.checkout), str(self.mount)], check=True)
-            subprocess.run(["mount", "--make-private", str(self.mount)], check=True)
+            _mount("--bind", self.checkout, self.mount)
+            _mount("--make-private", self.mount)
+            _mount("--options", "remount,bind,ro", self.mount)
+            _mount("--bind", self.checkout / "var", self.mount / "var")
 
     def unbind(self) -> None:
         while self.mounted():
             subprocess.run(["umount", "--lazy", str(self.mount)], check=True)
         if self.mount.is_dir():
             self.mount.rmdir()
+
+
+def _mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", *map(str, arguments)], check=True)

@@ -33,6 +33,21 @@ def test_socket_paths_fit_the_kernel_limit() -> None:
     assert longest < 100
 
 
+def test_what_is_removed_below_the_mount_is_not_the_checkout(tmp_path: Path) -> None:
+    (tmp_path / "code.py").touch()
+    layout = Layout("demo", tmp_path)
+    layout.bind()
+    try:
+        (layout.home / "log").touch()
+        with pytest.raises(OSError, match="Read-only"):
+            (layout.mount / "code.py").unlink()
+    finally:
+        layout.unbind()
+    assert (tmp_path / "code.py").exists()
+    assert (layout.var / "log").exists()
+    assert not layout.mount.exists()
+
+
 def test_server_certificate_verifies_against_the_stack_authority(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path, "test").server("web", ["localhost", "127.0.0.1"])
     server, client = (
