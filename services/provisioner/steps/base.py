@@ -37,5 +37,10 @@ class Step:
             return False
         return not (self.recheck and condition.due_at is not None and condition.due_at <= work.now())
 
+    def at_rest(self, work: Work) -> bool:
+        """Not begun, or ended well: a step that has something to do only at times is not under way."""
+        condition = work.condition(self.condition)
+        return condition is None or condition.status == "true"
+
     async def run(self, work: Work) -> Outcome:
         raise NotImplementedError

@@ -94,10 +94,8 @@ class OwnSystem(Step):
 
     def satisfied(self, work: Work) -> bool:
         server = work.server
-        at_rest = server.boots_done >= server.boots and server.incarnation_cleared >= server.incarnation
-        condition = work.condition(self.condition)
-        told = condition is None or condition.status == "true"
-        return at_rest and server.boot_type == "local" and told
+        obeyed = server.boots_done >= server.boots and server.incarnation_cleared >= server.incarnation
+        return obeyed and server.boot_type == "local" and self.at_rest(work)
 
     async def run(self, work: Work) -> Outcome:
         if work.server.boot_type == "local":

@@ -24,9 +24,7 @@ class LeaveDomains(Step):
     deadline = 1800.0
 
     def satisfied(self, work: Work) -> bool:
-        condition = work.condition(self.condition)
-        told = condition is None or condition.status == "true"
-        return told and self._next(work) is None
+        return self.at_rest(work) and self._next(work) is None
 
     def _next(self, work: Work) -> Domain | None:
         return next((row for row in work.known.leaving if self._due(work, row)), None)

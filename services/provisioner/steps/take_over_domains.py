@@ -30,9 +30,7 @@ class TakeOverDomains(Step):
     deadline = 1800.0
 
     def satisfied(self, work: Work) -> bool:
-        condition = work.condition(self.condition)
-        told = condition is None or condition.status == "true"
-        return told and self._next(work) is None
+        return self.at_rest(work) and self._next(work) is None
 
     @staticmethod
     def _next(work: Work) -> Domain | None:
