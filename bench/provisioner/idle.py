@@ -17,7 +17,7 @@ from bench.provisioner.stage import Bench
 from services.provisioner.models import Server
 from services.provisioner.steps import names
 from shared.contracts.provisioner_events import ServerDnsDesired
-from tests.provisioner.cloud import Thing
+from tests.provisioner.outside.cloud import Thing
 
 # Ids keep their form: the last eight digits are the copy's number.
 _COPIES = """

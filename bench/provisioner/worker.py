@@ -20,7 +20,7 @@ from services.provisioner.wiring import WorkerResources
 from services.provisioner.worker import tasks_of
 from shared.bus.worker import run_worker
 from shared.db.database import Database
-from tests.provisioner.outside import Remote
+from tests.provisioner.outside.world import Remote
 from tests.provisioner.stage import engine_of, ports_of
 
 PORTS = ("cloud", "host", "vault", "billing", "self_test")

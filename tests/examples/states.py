@@ -29,7 +29,7 @@ from tests.examples.request import WORKSPACE, Request, State
 from tests.isolation import factories
 from tests.isolation.lists import LISTED
 from tests.isolation.stage import Person
-from tests.provisioner.cloud import MemoryCloud
+from tests.provisioner.outside.cloud import MemoryCloud
 
 NEW_PASSWORD = "EXAMPLE of a new password 4711"
 

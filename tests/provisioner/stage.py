@@ -36,7 +36,7 @@ from shared.db.database import Database
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabase
 from tests.fixtures.identity import Trust
-from tests.provisioner.outside import Outside
+from tests.provisioner.outside.world import Outside
 from tests.provisioner.unread import Unread
 
 ZONE = "sendchief.test"

@@ -26,7 +26,7 @@ from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from shared.crashpoint import die, watcher
 from shared.db.database import Database
-from tests.provisioner.outside import Remote
+from tests.provisioner.outside.world import Remote
 from tests.provisioner.stage import engine_of, ports_of
 
 _context: ForkServerContext = multiprocessing.get_context("forkserver")

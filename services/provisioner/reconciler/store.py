@@ -1,7 +1,7 @@
 """Where the reconciler keeps its rows, as a port: PostgreSQL in earnest (`postgres.py`), memory in simulations.
 
-One conformance suite holds for both (`tests/provisioner/simulation/test_store.py`): what is proven by simulation is
-proven of the code that runs.
+One conformance suite holds for both (`test_store_*.py` in `tests/provisioner/simulation`): what is proven by
+simulation is proven of the code that runs.
 """
 
 from __future__ import annotations

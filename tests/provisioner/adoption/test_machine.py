@@ -7,7 +7,7 @@ import pytest
 from services.provisioner.adoption.machine import Machine, NotAdoptable, Search
 from services.provisioner.ports import InstanceRequest
 from shared.ids import new_id
-from tests.provisioner.cloud import MemoryCloud, Thing
+from tests.provisioner.outside.cloud import MemoryCloud, Thing
 
 SERVER, OTHER = new_id("srv"), new_id("srv")
 ZONES = ("fr-par-1", "fr-par-2")

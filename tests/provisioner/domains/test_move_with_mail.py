@@ -22,7 +22,7 @@ from shared.ids import new_id
 from tests.provisioner.api import Api
 from tests.provisioner.domains.test_domains import NAME, finish, settled
 from tests.provisioner.domains.test_move import move
-from tests.provisioner.outside import Machine
+from tests.provisioner.outside.hosts import Machine
 
 ANNA, BERT = f"anna@{NAME}", f"bert@{NAME}"
 

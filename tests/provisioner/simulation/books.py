@@ -15,7 +15,7 @@ from services.provisioner.reconciler.store import Store
 from services.provisioner.settings import PLANS_FILE, WorkerSettings
 from services.provisioner.sweeper import Findings
 from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
-from tests.provisioner.outside import MemoryBilling
+from tests.provisioner.outside.billing import MemoryBilling
 from tests.provisioner.simulation.world import LEASE, MARGIN, TIMEOUT, WINDOW
 
 ZONE = "fr-par-1"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 from services.provisioner.models import Server
-from tests.provisioner.outside import MemoryHosts
+from tests.provisioner.outside.hosts import MemoryHosts
 from tests.provisioner.simulation.books import Books, Order, Service
 from tests.provisioner.simulation.world import TROUBLE_ENDS, Violation, World
 

@@ -16,7 +16,7 @@ from services.provisioner.models import (
 from services.provisioner.reconciler.outcomes import STOPS
 from services.provisioner.subscriptions.views import due_at
 from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
-from tests.provisioner.outside import MemoryBilling
+from tests.provisioner.outside.billing import MemoryBilling
 from tests.provisioner.simulation.books import CATALOGUE, ZONE, Days, Order, Served, Service, agreement
 from tests.provisioner.simulation.memory import MemoryStore
 from tests.provisioner.simulation.memory_findings import MemoryFindings

@@ -35,7 +35,7 @@ from shared.errors import DomainError
 from shared.identity import Identity
 from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabase
-from tests.provisioner.outside import Outside
+from tests.provisioner.outside.world import Outside
 from tests.provisioner.simulation.books import (
     CATALOGUE,
     SETTINGS,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.provisioner.simulation.ports import CREATES
 from tests.provisioner.simulation.walk import Script, walk_in_memory
-from tests.provisioner.simulation.world import CALM, CREATES, LEASE, WINDOW, World
+from tests.provisioner.simulation.world import CALM, LEASE, WINDOW, World
 
 METHODS = list(CREATES)
 SEEDS = range(5)

@@ -29,24 +29,24 @@ from services.provisioner.sweeper import Sweeper
 from shared.clock import SystemClock
 from shared.contracts.provisioner_events import AddressReserved, ServerDnsDesired
 from shared.crashpoint import watcher
-from tests.provisioner.outside import MemoryHosts, MemorySelfTest, MemoryVault
+from tests.provisioner.outside.hosts import MemoryHosts
+from tests.provisioner.outside.self_test import MemorySelfTest
+from tests.provisioner.outside.vault import MemoryVault
 from tests.provisioner.simulation.books import CATALOGUE, SETTINGS, Books
 from tests.provisioner.simulation.clock import VirtualLoop
 from tests.provisioner.simulation.customer import Customer
 from tests.provisioner.simulation.memory import MemoryStore
 from tests.provisioner.simulation.memory_books import MemoryBooks
+from tests.provisioner.simulation.ports import Clouded, Reached, Watched
 from tests.provisioner.simulation.world import (
     HORIZON,
     LAG,
     LEASE,
     WINDOW,
-    Clouded,
     Killed,
     Odds,
-    Reached,
     Script,
     Violation,
-    Watched,
     Worker,
     World,
 )

@@ -1,19 +1,12 @@
-"""The rest of the world behind the ports: hosts, the vault, the payment provider, the self-test; and a way to reach all
-of it from another process, so that it survives the worker's death."""
+"""Hosts in memory behind the provisioner's own port: machines that boot, install, apply and keep mail."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
-import pickle
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 from pydantic import SecretBytes
 
@@ -38,22 +31,8 @@ from services.provisioner.hosts.port import (
     InstallStatus,
     MailCopy,
 )
-from services.provisioner.ports import (
-    CheckoutSession,
-    PaymentError,
-    PaymentInvoice,
-    PaymentPage,
-    PaymentSubscription,
-    TestRow,
-    VaultUnavailable,
-    WebmailKey,
-)
 from services.provisioner.reconciler import tags
-from shared.contracts.vault_api import MailboxSecretResponse, Verifier
-from tests.provisioner.cloud import MemoryCloud
-
-PHC = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"
-LAYERS = ("encryption", "authentication", "dns", "hardening", "compliance")
+from tests.provisioner.outside.cloud import MemoryCloud
 
 
 @dataclass
@@ -291,173 +270,3 @@ class MemoryHosts:
 
     async def set_webmail_key(self, host: HostAddress, key: SecretBytes, version: int) -> None:
         self._machine("set_webmail_key", host).webmail_version = version
-
-
-class MemoryVault:
-    """`change(mailbox)` is a new password, `versions` the set that opens each mailbox."""
-
-    def __init__(self) -> None:
-        self.made: Counter[str] = Counter()
-        self.versions: dict[str, tuple[int, tuple[int, ...]]] = {}
-        self.away = 0
-        self.webmail_keys: Counter[str] = Counter()
-
-    def change(self, mailbox_id: str, version: int, *others: int) -> None:
-        self.versions[mailbox_id] = (version, (version, *others))
-
-    async def mailbox_verifiers(
-        self, workspace_id: str, server_id: str, mailbox_id: str, address: str, display_name: str
-    ) -> MailboxSecretResponse:
-        if self.away:
-            self.away -= 1
-            raise VaultUnavailable("away")
-        self.made[mailbox_id] += 1
-        version, stored = self.versions.get(mailbox_id, (1, (1,)))
-        verifiers = tuple(Verifier(version=number, state="pending", hash=PHC) for number in stored)
-        return MailboxSecretResponse(mailbox_id=mailbox_id, version=version, verifiers=verifiers)
-
-    async def webmail_key(
-        self, workspace_id: str, server_id: str, hostname: str, *, rekey: bool = False
-    ) -> WebmailKey:
-        if rekey or not self.webmail_keys[server_id]:
-            self.webmail_keys[server_id] += 1
-        return WebmailKey(version=self.webmail_keys[server_id], key=SecretBytes(b"k" * 43))
-
-
-class MemoryBilling:
-    def __init__(self) -> None:
-        self.ended: Counter[str] = Counter()
-        self.invoices: dict[str, PaymentInvoice] = {}
-        self.pages: dict[str, PaymentPage] = {}
-        self.agreements: dict[str, PaymentSubscription] = {}
-        self.sessions: list[dict[str, Any]] = []
-        self.held: dict[str, bool] = {}
-        self.refunded: Counter[str] = Counter()
-        self.away = 0
-
-    async def create_checkout(self, **request: Any) -> CheckoutSession:
-        if self.away:
-            self.away -= 1
-            raise PaymentError("no answer", retryable=True)
-        self.sessions.append(request)
-        key = f"cs_test_{len(self.sessions)}"
-        ours = {name: str(request[name]) for name in ("subscription_id", "workspace_id")}
-        self.pages[key] = PaymentPage(id=key, status="open", metadata=ours)
-        return CheckoutSession(id=key, url=f"https://pay.test/pay/{key}")
-
-    async def open_portal(self, *, customer_id: str, workspace_id: str) -> str:
-        return f"https://pay.test/portal/{customer_id}"
-
-    async def page(self, checkout_session_id: str) -> PaymentPage:
-        return self.pages[checkout_session_id]
-
-    async def invoice(self, invoice_id: str) -> PaymentInvoice:
-        if self.away:
-            self.away -= 1
-            raise PaymentError("no answer", retryable=True)
-        return self.invoices[invoice_id]
-
-    async def subscription(self, subscription_id: str) -> PaymentSubscription:
-        return self.agreements[subscription_id]
-
-    async def subscriptions(self) -> list[PaymentSubscription]:
-        return list(self.agreements.values())
-
-    async def hold_collection(self, subscription_id: str, *, held: bool) -> None:
-        self.held[subscription_id] = held
-
-    async def refund(self, subscription_id: str, *, key: str) -> int:
-        self.refunded[key] += 1
-        return 2900
-
-    async def end_subscription(self, subscription_id: str) -> None:
-        self.ended[subscription_id] += 1
-
-
-class MemorySelfTest:
-    """One row of each layer passes, unless `<layer>.one` is in `broken`, or the layer in `dropped`; none does while the
-    host does not say that it is `listening` on those ports. The row of compliance is the proof that port 25 is open
-    outwards, unless `unproven`."""
-
-    def __init__(self) -> None:
-        self.broken: set[str] = set()
-        self.listening: set[int] = set()
-        self.dropped: set[str] = set()
-        self.unproven = False
-        self.runs = 0
-
-    async def run(self, *, hostname: str, facts: Mapping[str, Any], **_: Any) -> list[TestRow]:
-        self.runs += 1
-        up = self.listening <= {one["port"] for one in facts["listeners"]}
-        return [
-            TestRow(
-                id=self._id(layer),
-                layer=layer,
-                title=f"One of {layer}",
-                ok=up and f"{layer}.one" not in self.broken,
-            )
-            for layer in LAYERS
-            if layer not in self.dropped
-        ]
-
-    def _id(self, layer: str) -> str:
-        proves = layer == "compliance" and not self.unproven
-        return "egress_25_postfix" if proves else f"{layer}.one"
-
-
-class Outside:
-    """Everything that is not ours, in one place."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.cloud = MemoryCloud(clock)
-        self.host = MemoryHosts(self.cloud)
-        self.vault = MemoryVault()
-        self.billing = MemoryBilling()
-        self.self_test = MemorySelfTest()
-
-    async def serve(self, socket: Path) -> asyncio.Server:
-        """Makes every method callable over a unix socket."""
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            size = int.from_bytes(await reader.readexactly(4))
-            port, method, args, kwargs = pickle.loads(await reader.readexactly(size))  # noqa: S301 (own process)
-            try:
-                reply: Any = (True, await getattr(getattr(self, port), method)(*args, **kwargs))
-            except Exception as error:
-                reply = (False, (type(error), error.args, error.__dict__))
-            body = pickle.dumps(reply)
-            writer.write(len(body).to_bytes(4) + body)
-            await writer.drain()
-            writer.close()
-
-        return await asyncio.start_unix_server(answer, str(socket))
-
-
-class Remote:
-    """One port of an `Outside` in another process."""
-
-    def __init__(self, socket: Path, port: str) -> None:
-        self._socket = socket
-        self._port = port
-
-    def __getattr__(self, method: str) -> Any:
-        if method.startswith("_"):
-            raise AttributeError(method)
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            reader, writer = await asyncio.open_unix_connection(str(self._socket))
-            body = pickle.dumps((self._port, method, args, kwargs))
-            writer.write(len(body).to_bytes(4) + body)
-            await writer.drain()
-            size = int.from_bytes(await reader.readexactly(4))
-            ok, value = pickle.loads(await reader.readexactly(size))  # noqa: S301 (own process)
-            writer.close()
-            if ok:
-                return value
-            kind, arguments, state = value
-            error = kind.__new__(kind, *arguments)
-            error.args = arguments
-            error.__dict__.update(state)
-            raise error
-
-        return call
