@@ -29,6 +29,7 @@ from shared.web.serve import listen
 from tests.fixtures.identity import Trust
 
 ISSUER = "https://sendchief.test"
+KEY = "sc_live_abcdefgh_" + "k" * 32 + "_000000"
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -56,6 +57,19 @@ class Edge:
         """A snapshot, and a heartbeat that makes it trusted."""
         self.gateway.authority.load(Snapshot(sequence, roles, frozenset()))
         self.gateway.authority.apply(Heartbeat(sequence=sequence), 0.0)
+
+
+def partner(account: str, workspace: str, *scopes: str, role: str = "owner") -> dict[str, Any]:
+    """What auth says of an API key."""
+    return {
+        "active": True,
+        "account_id": account,
+        "role": role,
+        "workspace_id": workspace,
+        "key_id": new_id("key"),
+        "scopes": list(scopes),
+        "expires_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+    }
 
 
 class Echo:

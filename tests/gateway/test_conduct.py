@@ -19,8 +19,7 @@ from services.auth.api_keys.format import public_id_of
 from shared.contracts.gateway_events import ThreatObserved
 from shared.ids import new_id
 from tests.fixtures.identity import Trust
-from tests.gateway.edge import Echo, Edge, edge, served
-from tests.gateway.test_access import KEY, partner
+from tests.gateway.edge import KEY, Echo, Edge, edge, partner, served
 from tests.isolation.services import documents_of
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,6 @@ from tests.fixtures.identity import Trust
 from tests.gateway.edge import Echo, Edge, edge, eventually, served
 
 KEY = "sc_live_abcdefgh_" + "k" * 32 + "_abcdef"
-
-
-@pytest.fixture
-async def stage(trust: Trust, tmp_path: Path) -> AsyncIterator[tuple[Edge, Echo]]:
-    echo = Echo()
-    async with served(echo, tmp_path / "provisioner.sock"), edge(trust, tmp_path) as made:
-        yield made, echo
 
 
 def removed(account: str, workspace: str, sequence: int = 1) -> MembershipChanged:

@@ -1,6 +1,6 @@
 """API2:2023 Broken Authentication: nothing but the right credential, in the right place, and not for the guessing.
 
-Forged tokens: `tests/gateway/test_access.py`. Sign-in, sessions and the second factor: `tests/auth`.
+Forged tokens: `tests/gateway/test_forged_tokens.py`. Sign-in, sessions and the second factor: `tests/auth`.
 """
 
 from __future__ import annotations
