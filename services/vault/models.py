@@ -111,7 +111,8 @@ class Secret(Base):
     __table_args__ = (
         CheckConstraint("state in ('pending', 'current')", name="state"),
         CheckConstraint("owner_kind in ('mailbox', 'server', 'provider_token')", name="owner_kind"),
-        UniqueConstraint("workspace_id", "owner_kind", "owner_id", "field", "version"),
+        # As an index: what tells secrets apart comes first.
+        UniqueConstraint("owner_id", "owner_kind", "field", "version", "workspace_id"),
         # A repeated nonce under one key would end its secrecy; this is the alarm.
         UniqueConstraint("workspace_id", "data_key_version", "wrap_nonce"),
         Index(
