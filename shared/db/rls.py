@@ -27,8 +27,33 @@ def worker_role(service: str) -> str:
 
 
 def setting(name: str) -> str:
-    """SQL: the context value, or null when there is none (an empty string counts as none)."""
-    return f"nullif(current_setting('app.{name}', true), '')"
+    """SQL: the context value, or null when there is none (an empty string counts as none). As a subquery it is asked
+    for once a statement, and not for each row that a policy looks at."""
+    return f"(select nullif(current_setting('app.{name}', true), ''))"
+
+
+def ask_once(op: Operations) -> None:
+    """Gives policies that were made before `setting` was a subquery the present form; others stay as they are."""
+    op.execute(r"""
+        do $$
+        declare one record;
+        begin
+            for one in
+                select tablename, policyname,
+                       ' using (' || regexp_replace(qual, before, after, 'g') || ')' as shown,
+                       ' with check (' || regexp_replace(with_check, before, after, 'g') || ')' as written
+                from pg_policies, (values (
+                    $re$NULLIF\(current_setting\('([a-z._]+)'::text, true\), ''::text\)$re$,
+                    $sql$(select nullif(current_setting('\1', true), ''))$sql$
+                )) as forms (before, after)
+                where schemaname = current_schema
+                  and concat(qual, with_check) ~ before and concat(qual, with_check) !~ ('SELECT ' || before)
+            loop
+                execute format('alter policy %I on %I', one.policyname, one.tablename)
+                    || coalesce(one.shown, '') || coalesce(one.written, '');
+            end loop;
+        end $$
+    """)
 
 
 def grant(op: Operations, table: str, role: str, privileges: str | tuple[str, ...]) -> None:

@@ -29,6 +29,10 @@ where n.nspname = 'public' and c.relkind in ('r', 'p')
   and exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'workspace_id'
               and not a.attisdropped)
 """
+ASKED_PER_ROW = """
+select tablename || '.' || policyname from pg_policies
+where regexp_replace(concat(qual, with_check), 'SELECT NULLIF', '', 'g') ~ 'NULLIF'
+"""
 VIEWS = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = 'public' and c.relkind in ('v', 'm')
@@ -60,6 +64,18 @@ async def test_the_app_role_has_no_policy_that_lets_everything_through(
     try:
         assert await connection.fetch(OPEN_POLICIES, f"{service}_app") == []
         assert await connection.fetch(VIEWS) == []
+    finally:
+        await connection.close()
+
+
+async def test_no_policy_asks_for_the_context_once_a_row(
+    service: str, service_database: ServiceDatabases
+) -> None:
+    connection = await asyncpg.connect(**asyncpg_arguments(service_database(service).app_url))
+    try:
+        asked = await connection.fetchval("select count(*) from pg_policies where qual ~ 'SELECT NULLIF'")
+        assert asked > 0
+        assert await connection.fetch(ASKED_PER_ROW) == []
     finally:
         await connection.close()
 
