@@ -136,13 +136,13 @@ async def bare(customer: Customer) -> float:
         key = AESGCM((await keys.for_decryption(session, customer.id, 1)).reveal())
     await api.dispose()
     connection = await asyncpg.connect(**asyncpg_arguments(stage.database.superuser_url()))
-    opened = 0
+    opened, kind = 0, customer.kind()
     began = time.perf_counter()
     async with connection.transaction():
         cursor = await connection.cursor(_ROWS, customer.id)
         while rows := await cursor.fetch(500):
             for sealed, mailbox_id, _, _ in rows:
-                data = customer.binding(mailbox_id).secret_data()
+                data = kind.data(mailbox_id, 1)
                 wrap_data = data + _VERSION_1
                 secret_key = key.decrypt(sealed[_WRAP], sealed[17:_PAYLOAD], wrap_data)
                 nonce, payload = sealed[_PAYLOAD : _PAYLOAD + 12], sealed[_PAYLOAD + 12 :]

@@ -97,6 +97,9 @@ class Customer:
     def binding(self, owner: str) -> envelope.Binding:
         return envelope.Binding(self.stage.settings.environment, self.id, "mailbox", owner, "password", 1)
 
+    def kind(self) -> envelope.Kind:
+        return envelope.Kind(self.stage.settings.environment, self.id, "mailbox", "password")
+
     def headers(self, *permissions: str) -> dict[str, str]:
         """Of a person whom nobody has seen before, so that no limit of one person's counts."""
         return self.stage.trust.user("vault", workspace_id=self.id, permissions=permissions)

@@ -6,7 +6,7 @@ decrypts without a row does not type-check and does not run.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,11 +38,11 @@ class AuditedAccess:
         """Raises PermissionError for a secret that the audit row does not cover."""
         if workspace_id != self.workspace_id:
             raise PermissionError("the audit row is of another workspace")
-        self.check_owner(owner_id)
+        self.check_owners((owner_id,))
 
-    def check_owner(self, owner_id: str) -> None:
+    def check_owners(self, owner_ids: Iterable[str]) -> None:
         """For who opens secrets of its workspace only."""
-        if owner_id not in self.owners:
+        if not self.owners.issuperset(owner_ids):
             raise PermissionError("the audit row does not cover this secret")
 
 

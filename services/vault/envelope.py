@@ -30,15 +30,10 @@ CHECK_VALUE_BYTES = 16
 _HEADER = struct.Struct(">BI")
 _WRAPPED_BYTES = KEY_BYTES + TAG_BYTES
 _PAYLOAD_AT = _HEADER.size + NONCE_BYTES + _WRAPPED_BYTES
-_SHORTEST = _PAYLOAD_AT + NONCE_BYTES + TAG_BYTES
-_NONCE, _WRAPPED = (
-    slice(_HEADER.size, _HEADER.size + NONCE_BYTES),
-    slice(_HEADER.size + NONCE_BYTES, _PAYLOAD_AT),
-)
-_PAYLOAD_NONCE, _PAYLOAD = (
-    slice(_PAYLOAD_AT, _PAYLOAD_AT + NONCE_BYTES),
-    slice(_PAYLOAD_AT + NONCE_BYTES, None),
-)
+_NONCE = slice(_HEADER.size, _HEADER.size + NONCE_BYTES)
+_FORMAT = struct.Struct(f"{_HEADER.format}{NONCE_BYTES}s{_WRAPPED_BYTES}s{NONCE_BYTES}s")
+"""All but the payload, which is the rest."""
+_SHORTEST = _FORMAT.size + TAG_BYTES
 
 RandomBytes = Callable[[int], bytes]
 
@@ -54,19 +49,24 @@ class Binding(NamedTuple):
     version: int
 
     def secret_data(self) -> bytes:
-        return secret_data(*self)
+        kind = Kind(self.environment, self.scope, self.owner_kind, self.field)
+        return kind.data(self.owner_id, self.version)
 
     def wrap_data(self, data_key_version: int) -> bytes:
         return _wrap_data(self.secret_data(), data_key_version)
 
 
-def secret_data(
-    environment: str, scope: str, owner_kind: str, owner_id: str, field: str, version: int
-) -> bytes:
-    """`DOMAIN` and the fields of a binding, in order, as one list: what a secret's payload is bound to."""
-    owner = owner_id.encode()
-    before = _encoded(DOMAIN, environment, scope, owner_kind)
-    return before + associated_data.length(owner) + owner + _encoded(field, version)
+class Kind:
+    """What the bindings of many secrets have in common."""
+
+    def __init__(self, environment: str, scope: str, owner_kind: str, field: str) -> None:
+        self._before = associated_data.encode(DOMAIN, environment, scope, owner_kind)
+        self._field = field
+
+    def data(self, owner_id: str, version: int) -> bytes:
+        """`DOMAIN` and the fields of a binding, in order, as one list: what a secret's payload is bound to."""
+        owner = owner_id.encode()
+        return self._before + associated_data.length(owner) + owner + _encoded(self._field, version)
 
 
 @lru_cache(maxsize=256)
@@ -102,11 +102,10 @@ def open_with(data_keys: Mapping[int, AESGCM], ciphertext: bytes, data: bytes) -
     """As `decrypt`, with what many have in common made once: `data_keys` by version, as of `aead.scheduled`; `data` is
     the secret's associated data."""
     version = data_key_version(ciphertext)
+    _, _, wrap_nonce, wrapped, nonce = _FORMAT.unpack_from(ciphertext)
     try:
-        secret_key = data_keys[version].decrypt(
-            ciphertext[_NONCE], ciphertext[_WRAPPED], _wrap_data(data, version)
-        )
-        return SecretBytes(AESGCM(secret_key).decrypt(ciphertext[_PAYLOAD_NONCE], ciphertext[_PAYLOAD], data))
+        secret_key = data_keys[version].decrypt(wrap_nonce, wrapped, _wrap_data(data, version))
+        return SecretBytes(AESGCM(secret_key).decrypt(nonce, ciphertext[_FORMAT.size :], data))
     except InvalidTag:
         raise NotAuthentic("authentication failed") from None
 

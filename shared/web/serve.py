@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from shared.settings import ServiceSettings
@@ -84,7 +85,7 @@ def main() -> None:
     # What is there at the start lives as long as the process: the garbage collector need not walk it again.
     gc.collect()
     gc.freeze()
-    asyncio.run(serve(app))
+    uvloop.run(serve(app))
 
 
 if __name__ == "__main__":

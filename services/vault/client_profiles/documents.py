@@ -10,7 +10,7 @@ import plistlib
 from uuid import NAMESPACE_URL, uuid5
 from xml.etree import ElementTree
 
-from services.vault.exports.credential import IMAP_PORT, SMTP_PORT
+from services.vault.exports.credentials import IMAP_PORT, SMTP_PORT
 
 APPLE = "application/x-apple-aspen-config"
 THUNDERBIRD = "application/xml"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.vault.exports.credential import PLACEHOLDERS
+from services.vault.exports.credentials import PLACEHOLDERS
 
 _DIRECTORY = Path(__file__).parent / "formats"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

@@ -44,24 +44,20 @@ class Opener:
 
     access: AuditedAccess
     data_keys: dict[int, AESGCM] = field(repr=False)
-    environment: str
-    owner_kind: str
-    field_name: str
+    kind: envelope.Kind
     decrypted: Counter
 
     def open(self, secrets: Sequence[Sealed]) -> list[SecretBytes]:
         """The plaintexts. Raises NotAuthentic when a row is not what was sealed."""
-        opened = [self._open(secret) for secret in secrets]
+        self.access.check_owners(secret.owner_id for secret in secrets)
+        opened = [
+            envelope.open_with(
+                self.data_keys, secret.ciphertext, self.kind.data(secret.owner_id, secret.version)
+            )
+            for secret in secrets
+        ]
         self.decrypted.inc(len(opened))
         return opened
-
-    def _open(self, secret: Sealed) -> SecretBytes:
-        owner_id = secret.owner_id
-        self.access.check_owner(owner_id)
-        data = envelope.secret_data(
-            self.environment, self.access.workspace_id, self.owner_kind, owner_id, self.field_name, secret.version
-        )  # fmt: skip
-        return envelope.open_with(self.data_keys, secret.ciphertext, data)
 
 
 class SecretStore:
@@ -129,7 +125,8 @@ class SecretStore:
             access.session, access.workspace_id, access.purpose, len(secrets), self._clock.now()
         )
         decrypted = metrics.DECRYPTED.labels(access.purpose)
-        return Opener(access, keys, self._environment, owner_kind, field, decrypted)
+        kind = envelope.Kind(self._environment, access.workspace_id, owner_kind, field)
+        return Opener(access, keys, kind, decrypted)
 
     async def _scheduled(self, access: AuditedAccess, version: int) -> AESGCM:
         key = await self._data_keys.for_decryption(access.session, access.workspace_id, version)

@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from services.vault.exports.catalogue import ExportFormat, formats
-from services.vault.exports.credential import Credential, credential
+from services.vault.exports.credentials import PLACEHOLDERS, Credentials
 from services.vault.exports.writers import writer, writer_of
 
-ADA = credential("ada.l@example.test", "Ada King Lovelace", "h.example.test", "Pa-ss_word")
+Row = tuple[str, str, str, str]
+ADA = ("ada.l@example.test", "Ada King Lovelace", "h.example.test", "Pa-ss_word")
 
 INSTANTLY = (
     "Email,First Name,Last Name,IMAP Username,IMAP Password,IMAP Host,IMAP Port,"
@@ -71,9 +72,13 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def written(name: str, *rows: Credential) -> str:
+def credentials(*rows: Row) -> Credentials:
+    return Credentials(*zip(*rows, strict=True)) if rows else Credentials([], [], [], [])
+
+
+def written(name: str, *rows: Row) -> str:
     made = writer(name)
-    return made.begin() + made.rows(rows) + made.end()
+    return made.begin() + made.rows(credentials(*rows)) + made.end()
 
 
 def test_each_format_is_described_here() -> None:
@@ -96,7 +101,7 @@ def test_a_format_without_a_tried_import_says_so(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_awkward_names_are_read_back_as_they_were(name: str) -> None:
-    odd = credential("a@example.test", 'Ünï "Q",\u2028Ltd; 100%', "h.example.test", "Pa-ss")
+    odd = ("a@example.test", 'Ünï "Q",\u2028Ltd; 100%', "h.example.test", "Pa-ss")
     (row,) = csv.DictReader(io.StringIO(written(name, odd), newline=""), strict=True)
     assert None not in row
     spelt = {value for header, value in row.items() if "name" in header.lower()}
@@ -108,22 +113,23 @@ def test_awkward_names_are_read_back_as_they_were(name: str) -> None:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_cell_but_a_password_is_a_formula(name: str, start: str) -> None:
-    odd = credential(start + "x@example.test", f"{start}1+1 {start}cmd|'/C calc'!A0", "h.example.test", "P")
+    odd = (start + "x@example.test", f"{start}1+1 {start}cmd|'/C calc'!A0", "h.example.test", "P")
     for row in csv.reader(io.StringIO(written(name, odd), newline="")):
         assert not [cell for cell in row if cell.startswith(start)]
 
 
 @pytest.mark.parametrize("name", formats())
 def test_a_password_is_never_altered(name: str) -> None:
-    odd = credential("a@example.test", "", "h.example.test", "-odd+pass")
+    odd = ("a@example.test", "", "h.example.test", "-odd+pass")
     text = written(name, odd)
     assert "-odd+pass" in text
     assert "'-odd+pass" not in text
 
 
 def test_a_mailbox_without_a_name_is_called_by_its_address() -> None:
-    nameless = credential("ada@example.test", "", "h.example.test", "P")
-    assert (nameless.from_name, nameless.first_name, nameless.last_name) == ("ada", "", "")
+    nameless = credentials(("ada@example.test", "", "h.example.test", "P"))
+    made = [PLACEHOLDERS[name](nameless) for name in ("from_name", "first_name", "last_name")]
+    assert made == [["ada"], [""], [""]]
 
 
 def test_json_has_the_names_of_the_generic_csv_and_numbers_for_ports() -> None:
@@ -163,5 +169,5 @@ def test_a_wrong_data_file_is_refused(change: dict[str, Any]) -> None:
         ExportFormat.model_validate(right | change)
 
 
-def test_a_credential_does_not_show_its_password() -> None:
-    assert "Pa-ss" not in repr(ADA)
+def test_credentials_do_not_show_their_passwords() -> None:
+    assert repr(credentials(ADA)) == "Credentials(1)"

@@ -81,7 +81,8 @@ async def test_no_secret_of_a_mailbox_is_opened(vault: Vault, monkeypatch: pytes
         return open_with(data_keys, ciphertext, data)
 
     def bound_to(owner_kind: str, owner_id: str, field: str) -> bytes:
-        return envelope.secret_data(vault.settings.environment, workspace.id, owner_kind, owner_id, field, 1)
+        kind = envelope.Kind(vault.settings.environment, workspace.id, owner_kind, field)
+        return kind.data(owner_id, 1)
 
     monkeypatch.setattr(envelope, "open_with", watched)
     for _ in range(3):
