@@ -1,6 +1,6 @@
 """API7:2023 Server Side Request Forgery: nobody from outside tells us where to connect to, but for webhooks.
 
-Where those may lead: `tests/shared/http/test_public.py`, `tests/auth/test_webhook_delivery.py`.
+Where those may lead: `tests/shared/http/test_public.py`, `tests/auth/webhooks/test_receivers.py`.
 Names that we do look up are held to public ones: `tests/dns/test_special_use.py`.
 """
 

@@ -14,7 +14,7 @@ from services.auth.webhooks.delivery import Deliveries
 from services.auth.webhooks.service import Webhooks
 from shared.http.public import PORTS, PublicClient
 from tests.auth.stage import Stage
-from tests.auth.webhook_process import NETWORKS, Names
+from tests.auth.webhooks.process import NETWORKS, Names
 
 HOST = "hooks.customer.com"
 OK = 204
