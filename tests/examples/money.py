@@ -47,7 +47,7 @@ async def publish_price(house: House) -> str:
 
 async def portal(house: House, owner: Person) -> Request:
     customer = await house.stripe.v1.customers.create_async({"email": owner.email})
-    bought = await factories.subscription(house.world, owner.customer)
+    bought = await factories.provisioner.subscription(house.world, owner.customer)
     async with house.world.databases["provisioner"].transaction() as session:
         await session.execute(
             update(Subscription).where(Subscription.id == bought.id).values(stripe_customer_id=customer.id)
@@ -58,7 +58,7 @@ async def portal(house: House, owner: Person) -> Request:
 async def refund(house: House, owner: Person) -> Request:
     """The server waits for a zone with room, and the customer does not want to."""
     world = house.world
-    bought = await factories.subscription(world, owner.customer)
+    bought = await factories.provisioner.subscription(world, owner.customer)
     async with world.databases["provisioner"].transaction(workspace_id=owner.workspace_id) as session:
         subscription = await session.get_one(Subscription, bought.id)
         subscription.stripe_subscription_id = f"sub_{secrets.token_hex(8)}"

@@ -63,7 +63,7 @@ async def _confirm(house: House, owner: Person) -> Request:
 
 
 async def _sign_in(house: House, owner: Person) -> Request:
-    return Request("/v1/auth/sessions", {"email": owner.email, "password": factories.PASSWORD})
+    return Request("/v1/auth/sessions", {"email": owner.email, "password": factories.customers.PASSWORD})
 
 
 async def _refresh(house: House, owner: Person) -> Request:
@@ -82,7 +82,9 @@ async def _complete_reset(house: House, owner: Person) -> Request:
 
 async def _confirm_address(house: House, owner: Person) -> Request:
     email = _address()
-    await house.succeed("POST", "/v1/me/email", {"email": email, "password": factories.PASSWORD}, owner)
+    await house.succeed(
+        "POST", "/v1/me/email", {"email": email, "password": factories.customers.PASSWORD}, owner
+    )
     return Request("/v1/auth/email-change/confirm", {"token": await _token(house, email)})
 
 
@@ -121,12 +123,12 @@ async def _security_events(house: House, owner: Person) -> Request:
 
 
 async def _undeliverable(house: House, owner: Person) -> Request:
-    await factories.suppression(house.world, owner.customer)
+    await factories.auth.suppression(house.world, owner.customer)
     return Request(f"{WORKSPACE}/undeliverable")
 
 
 async def _app_passwords(house: House, owner: Person) -> Request:
-    mailbox = await factories.secret_mailbox(house.world, owner.customer)
+    mailbox = await factories.vault.secret_mailbox(house.world, owner.customer)
     path = f"{WORKSPACE}/mailboxes/{mailbox.id}/app-passwords"
     body = {"name": "phone", "reason": "a new phone"}
     await house.succeed("POST", path.replace("{workspace_id}", owner.workspace_id), body, owner)
@@ -153,7 +155,9 @@ async def _offered(house: House, owner: Person) -> Request:
 
 async def _authenticator(house: House, owner: Person) -> bytes:
     """The key that the person's app has got."""
-    made = await house.succeed("POST", "/v1/me/second-factor", {"password": factories.PASSWORD}, owner)
+    made = await house.succeed(
+        "POST", "/v1/me/second-factor", {"password": factories.customers.PASSWORD}, owner
+    )
     return base64.b32decode(json.loads(made.body)["secret"])
 
 
@@ -168,7 +172,7 @@ def _with_factor(path: str) -> State:
         first = {"code": totp.code_at(key, now)}
         await house.succeed("POST", "/v1/me/second-factor/confirm", first, owner)
         code = totp.code_at(key, now + timedelta(seconds=totp.PERIOD_SECONDS))
-        return Request(path, {"password": factories.PASSWORD, "code": code})
+        return Request(path, {"password": factories.customers.PASSWORD, "code": code})
 
     return state
 

@@ -136,11 +136,11 @@ class Whole:
 
 async def _admit(made: World, owners: list[Customer]) -> dict[str, str]:
     """Accounts, workspaces and a session each. Returns account → session."""
-    models = factories._models("auth")
+    models = factories.customers.models_of("auth")
     for one in owners:
-        await factories.admit(made, one)
+        await factories.customers.admit(made, one)
     sessions = {one.account_id: new_id("ses") for one in owners}
-    now, later = factories.NOW, factories.LATER
+    now, later = factories.customers.NOW, factories.customers.LATER
     await made.add(
         "auth",
         *(
@@ -160,7 +160,7 @@ async def whole_stack(
 ) -> AsyncIterator[Whole]:
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(world(service_database, trust, directory))
-        owners = [factories.customer(f"C{number}") for number in range(customers)]
+        owners = [factories.customers.customer(f"C{number}") for number in range(customers)]
         sessions = await _admit(made, owners)
         await rabbit.declare(BINDINGS)
         doors = {}

@@ -28,7 +28,7 @@ from tests.fixtures.bus import Rabbit
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.fixtures.processes import Processes
-from tests.isolation.factories import key_service
+from tests.isolation.factories.vault import key_service
 
 BINDINGS = {"auth": AUTH, "dns": DNS, "provisioner": PROVISIONER, "reputation": REPUTATION, "vault": VAULT}
 NOBODY = "https://127.0.0.1:1"

@@ -72,12 +72,12 @@ PAST = NOW - timedelta(days=400)
 
 
 async def invitation(world: World, one: Customer) -> Fields:
-    made = await factories.invitation(world, one)
+    made = await factories.auth.invitation(world, one)
     return {"invitation_id": made.id, "email": f"{made.id}@people.test", "sends": 1}
 
 
 async def letter(world: World, one: Customer) -> Fields:
-    made = await factories.invitation(world, one)
+    made = await factories.auth.invitation(world, one)
     links = importlib.import_module("services.auth.mail_links").MailLinkSigner
     sending = importlib.import_module("services.auth.notifications.linked").Sending
     mail = people.models("auth").Notification(reference=made.id)
@@ -99,7 +99,7 @@ async def muted(world: World, one: Customer) -> Fields:
 
 async def suppressed(world: World, one: Customer) -> Fields:
     """A member's address and a guest's."""
-    await factories.suppression(world, one)
+    await factories.auth.suppression(world, one)
     invited = await invitation(world, one)
     models = people.models("auth")
     bounced = models.MailSuppression(id=new_id("spr"), email=invited["email"], reason="bounced", since=PAST)
@@ -186,7 +186,7 @@ async def cached(world: World, one: Customer) -> Fields:
 
 async def paid(world: World, one: Customer) -> Fields:
     """A payment whose metadata name the caller's workspace."""
-    made = await factories.subscription(world, one)
+    made = await factories.provisioner.subscription(world, one)
     seen = importlib.import_module("services.provisioner.ports").PaymentSubscription
 
     def payment(_: AsyncSession, caller: Customer) -> Any:
@@ -198,7 +198,7 @@ async def paid(world: World, one: Customer) -> Fields:
 
 async def expired_page(world: World, one: Customer) -> Fields:
     """The same of a payment page that has expired."""
-    made = await factories.subscription(world, one)
+    made = await factories.provisioner.subscription(world, one)
     seen = importlib.import_module("services.provisioner.ports").PaymentPage
 
     def page(_: AsyncSession, caller: Customer) -> Any:
@@ -227,17 +227,17 @@ async def writing(world: World, one: Customer) -> Fields:
 
 
 async def named_zone(world: World, one: Customer) -> Fields:
-    made = await factories.zone(world, one)
+    made = await factories.dns.zone(world, one)
     async with world.databases["dns"].transaction() as session:
         return {"name": (await session.get_one(people.models("dns").Zone, made.id)).name}
 
 
 async def proven_name(world: World, one: Customer) -> Fields:
-    return {"name": await factories.proven_name(world, one)}
+    return {"name": await factories.provisioner.proven_name(world, one)}
 
 
 async def names_and_records(world: World, one: Customer) -> Fields:
-    await factories.named_server(world, one)
+    await factories.dns.named_server(world, one)
     return await row("dns", "owned_record")(world, one)
 
 

@@ -30,12 +30,12 @@ async def _role(world: World, one: Customer, made: Made | None) -> Any:
 
 
 async def _transfer(world: World, one: Customer, made: Made | None) -> Any:
-    return {"member_id": (await factories.member(world, one)).id, "your_role": "owner"}
+    return {"member_id": (await factories.auth.member(world, one)).id, "your_role": "owner"}
 
 
 async def _somebody_stays(world: World, one: Customer, made: Made | None) -> Any:
     """No body; but only with another owner there may the owner go."""
-    await factories.member(world, one, role="owner")
+    await factories.auth.member(world, one, role="owner")
 
 
 async def _invite(world: World, one: Customer, made: Made | None) -> Any:
@@ -83,7 +83,7 @@ async def _reason(world: World, one: Customer, made: Made | None) -> Any:
 
 
 async def _export(world: World, one: Customer, made: Made | None) -> Any:
-    mailbox = await factories.secret_mailbox(world, one)
+    mailbox = await factories.vault.secret_mailbox(world, one)
     return {"format": "csv", "mailbox_ids": [mailbox.id], "reason": "moving house"}
 
 
@@ -96,11 +96,11 @@ async def _provider_token(world: World, one: Customer, made: Made | None) -> Any
 
 
 async def _subscribe(world: World, one: Customer, made: Made | None) -> Any:
-    return {"plan": await factories.priced_plan(world), "zone": "fr-par-1"}
+    return {"plan": await factories.provisioner.priced_plan(world), "zone": "fr-par-1"}
 
 
 async def _customer(world: World, one: Customer, made: Made | None) -> Any:
-    await factories.subscription(world, one)
+    await factories.provisioner.subscription(world, one)
     return None
 
 
@@ -119,13 +119,13 @@ async def _rebuild(world: World, one: Customer, made: Made | None) -> Any:
 
 async def _domain(world: World, one: Customer, made: Made | None) -> Any:
     return {
-        "server_id": (await factories.server(world, one)).id,
-        "name": await factories.proven_name(world, one),
+        "server_id": (await factories.provisioner.server(world, one)).id,
+        "name": await factories.provisioner.proven_name(world, one),
     }
 
 
 async def _move(world: World, one: Customer, made: Made | None) -> Any:
-    return {"server_id": (await factories.server(world, one)).id}
+    return {"server_id": (await factories.provisioner.server(world, one)).id}
 
 
 async def _mailbox(world: World, one: Customer, made: Made | None) -> Any:
@@ -150,7 +150,7 @@ async def _sign_in(world: World, one: Customer, made: Made | None) -> Any:
 
 
 async def _password(world: World, one: Customer, made: Made | None) -> Any:
-    return {"password": factories.PASSWORD}
+    return {"password": factories.customers.PASSWORD}
 
 
 async def _address(world: World, one: Customer, made: Made | None) -> Any:
@@ -162,11 +162,11 @@ async def _stale_reset(world: World, one: Customer, made: Made | None) -> Any:
 
 
 async def _new_password(world: World, one: Customer, made: Made | None) -> Any:
-    return {"current_password": factories.PASSWORD, "new_password": secrets.token_urlsafe(20)}
+    return {"current_password": factories.customers.PASSWORD, "new_password": secrets.token_urlsafe(20)}
 
 
 async def _new_address(world: World, one: Customer, made: Made | None) -> Any:
-    return {"email": f"{secrets.token_hex(6)}@people.test", "password": factories.PASSWORD}
+    return {"email": f"{secrets.token_hex(6)}@people.test", "password": factories.customers.PASSWORD}
 
 
 async def _wrong_code(world: World, one: Customer, made: Made | None) -> Any:
@@ -248,10 +248,10 @@ BODIES: dict[str, Body] = {
 }
 
 IDS_IN_BODIES: dict[str, dict[str, tuple[Factory, bool]]] = {
-    f"POST {_W}/transfer": {"member_id": (factories.member, False)},
-    f"POST {_W}/exports": {"mailbox_ids": (factories.secret_mailbox, True)},
-    f"POST {_W}/domains": {"server_id": (factories.server, False)},
-    f"POST {_W}/domains/{{domain_id}}/move": {"server_id": (factories.server, False)},
+    f"POST {_W}/transfer": {"member_id": (factories.auth.member, False)},
+    f"POST {_W}/exports": {"mailbox_ids": (factories.vault.secret_mailbox, True)},
+    f"POST {_W}/domains": {"server_id": (factories.provisioner.server, False)},
+    f"POST {_W}/domains/{{domain_id}}/move": {"server_id": (factories.provisioner.server, False)},
 }
 """Members that name a thing: the factory of that thing, and whether the member is a list."""
 

@@ -83,9 +83,9 @@ class _Person:
 
 async def cast(world: World, scope: str | None) -> Cast:
     """`scope` is what opens the route to API keys."""
-    a, b, c = (factories.customer(name) for name in "ABC")
+    a, b, c = (factories.customers.customer(name) for name in "ABC")
     for one in (a, b, c):
-        await factories.admit(world, one)
+        await factories.customers.admit(world, one)
     issuer = world.apps["auth"].state.settings.public_url
     tokens = AccessTokens(
         world.apps["auth"].state.settings.access_key_file.read_bytes(), issuer, SystemClock()

@@ -64,9 +64,9 @@ def _text(outcome: Any) -> str:
 async def _alone(world: World, name: str) -> tuple[Customer, Customer]:
     """Two customers, and nobody else in the function's database."""
     await rows.clear(world.migrated[name.partition(".")[0]].superuser_url())
-    a, b = factories.customer("A"), factories.customer("B")
+    a, b = factories.customers.customer("A"), factories.customers.customer("B")
     for one in (a, b):
-        await factories.admit(world, one)
+        await factories.customers.admit(world, one)
     return a, b
 
 

@@ -26,11 +26,11 @@ OURS, THEIRS = "owner of A", "owner of B"
 
 
 async def _plan(world: World, one: Customer) -> Made:
-    return Made((await factories.zone(world, one)).extra["plan_id"])
+    return Made((await factories.dns.zone(world, one)).extra["plan_id"])
 
 
 async def _export_link(world: World, one: Customer) -> Made:
-    return Made((await factories.export(world, one)).extra["token"])
+    return Made((await factories.vault.export(world, one)).extra["token"])
 
 
 FILTERS: dict[str, tuple[str, ...]] = {f"GET {_W}/audit": ("target",)}
@@ -114,7 +114,7 @@ async def _across(row: Row) -> None:
     account_id = await people.account(row.world)
     in_a = await people.join(row.world, a, account_id, "admin")
     await people.join(row.world, b, account_id, "admin")
-    for make_one in (factories.api_key, factories.invitation):
+    for make_one in (factories.auth.api_key, factories.auth.invitation):
         await make_one(row.world, Customer(b.workspace_id, account_id, b.name))
     body = dict(ACROSS[row.case.name])
     by_himself = row.case.path.endswith(("/leave", "/notification-preferences"))

@@ -14,17 +14,17 @@ Asked = tuple[str, dict[str, Any]]
 
 
 async def _mailbox(world: World, one: Customer) -> Asked:
-    made = await factories.secret_mailbox(world, one)
+    made = await factories.vault.secret_mailbox(world, one)
     return made.id, {name: made.extra[name] for name in ("server_id", "address")}
 
 
 async def _webmail_key(world: World, one: Customer) -> Asked:
-    made = await factories.secret_mailbox(world, one)
+    made = await factories.vault.secret_mailbox(world, one)
     return made.extra["server_id"], {"hostname": made.extra["hostname"]}
 
 
 async def _provider_token(world: World, one: Customer) -> Asked:
-    return (await factories.provider_token(world, one)).id, {}
+    return (await factories.vault.provider_token(world, one)).id, {}
 
 
 ASKED: dict[str, Callable[[World, Customer], Awaitable[Asked]]] = {
@@ -42,9 +42,9 @@ async def check(world: World, call: Call) -> list[str]:
     """What is wrong. B's own token opens it, to show that there is something to be had."""
     if call.path not in ASKED:
         return [f"{call.path}: say in ASKED what the call is about"]
-    a, b = factories.customer("A"), factories.customer("B")
+    a, b = factories.customers.customer("A"), factories.customers.customer("B")
     for one in (a, b):
-        await factories.admit(world, one)
+        await factories.customers.admit(world, one)
     thing_id, said = await ASKED[call.path](world, b)
     before = await world.holdings(b)
     for named, wanted in ((b, {403}), (a, {404, 409})):

@@ -23,7 +23,7 @@ async def _audit_row(world: World, one: Customer) -> Made:
 
 
 async def _credential_read(world: World, one: Customer) -> Made:
-    mailbox = await factories.secret_mailbox(world, one)
+    mailbox = await factories.vault.secret_mailbox(world, one)
     path = f"/v1/workspaces/{one.workspace_id}/mailboxes/{mailbox.id}/reveal"
     answer = await world.ask("vault", "POST", path, one, {"reason": "asked by phone"})
     assert answer.status == 200, answer.body
@@ -42,18 +42,18 @@ async def _threat(world: World, one: Customer) -> Made:
 
 
 LISTED: dict[str, Factory] = {
-    f"GET {_W}/members": factories.member,
-    f"GET {_W}/invitations": factories.invitation,
-    f"GET {_W}/api-keys": factories.api_key,
-    f"GET {_W}/webhooks": factories.webhook,
+    f"GET {_W}/members": factories.auth.member,
+    f"GET {_W}/invitations": factories.auth.invitation,
+    f"GET {_W}/api-keys": factories.auth.api_key,
+    f"GET {_W}/webhooks": factories.auth.webhook,
     f"GET {_W}/audit": _audit_row,
     f"GET {_W}/threats": _threat,
-    f"GET {_W}/provider-tokens": factories.provider_token,
+    f"GET {_W}/provider-tokens": factories.vault.provider_token,
     f"GET {_W}/credential-reads": _credential_read,
-    f"GET {_W}/subscriptions": factories.subscription,
-    f"GET {_W}/invoices": factories.invoice,
-    f"GET {_W}/servers": factories.server,
-    f"GET {_W}/domains": factories.domain,
-    f"GET {_W}/mailboxes": factories.mailbox,
-    f"GET {_W}/zones": factories.zone,
+    f"GET {_W}/subscriptions": factories.provisioner.subscription,
+    f"GET {_W}/invoices": factories.provisioner.invoice,
+    f"GET {_W}/servers": factories.provisioner.server,
+    f"GET {_W}/domains": factories.provisioner.domain,
+    f"GET {_W}/mailboxes": factories.provisioner.mailbox,
+    f"GET {_W}/zones": factories.dns.zone,
 }

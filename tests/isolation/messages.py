@@ -29,7 +29,7 @@ Builder = Callable[[World, Customer], Awaitable[Fields]]
 
 
 async def _cloud_address(made: World, b: Customer) -> Fields:
-    server = await factories.server(made, b)
+    server = await factories.provisioner.server(made, b)
     tables = people.models("provisioner")
     resource, address = new_id("res"), new_id("adr")
     await made.add(
@@ -47,7 +47,7 @@ async def _cloud_address(made: World, b: Customer) -> Fields:
 
 
 async def _names(made: World, b: Customer) -> Fields:
-    server = await factories.server(made, b)
+    server = await factories.provisioner.server(made, b)
     return {"server_id": server.id, "generation": 9, "forward": True, "reverse": True}
 
 
@@ -72,7 +72,7 @@ async def _proven_zone(made: World, b: Customer) -> Fields:
 
 
 async def _desired(made: World, b: Customer) -> Fields:
-    server = await factories.named_server(made, b)
+    server = await factories.dns.named_server(made, b)
     return {
         "server_id": server.id, "generation": 9, "hostname": f"s{server.id[-8:]}.mx.sendchief.test",
         "ipv4": "198.51.100.9", "ipv6": None, "withdrawn": True,
@@ -94,7 +94,7 @@ async def _watched(made: World, b: Customer) -> Fields:
 
 async def _secret(made: World, b: Customer) -> Fields:
     """A mailbox with a password and an app password, neither of which the host has taken in yet."""
-    mailbox = (await factories.app_password(made, b)).extra
+    mailbox = (await factories.vault.app_password(made, b)).extra
     secrets = people.models("vault").Secret
     async with made.databases["vault"].transaction() as session:
         owned = await session.scalars(select(secrets).where(secrets.owner_id == mailbox["mailbox_id"]))
@@ -111,14 +111,14 @@ async def _secret(made: World, b: Customer) -> Fields:
 
 async def _mailbox(made: World, b: Customer) -> Fields:
     return {
-        "mailbox_id": (await factories.mailbox(made, b)).id, "version": 2, "job_id": new_id("job"),
+        "mailbox_id": (await factories.provisioner.mailbox(made, b)).id, "version": 2, "job_id": new_id("job"),
         "requested_by": b.account_id, "ended": ["j" * 22],
     }  # fmt: skip
 
 
 async def _customer(made: World, b: Customer) -> Fields:
     """A server, and a purchase that is not paid for yet."""
-    bought = await factories.subscription(made, b)
+    bought = await factories.provisioner.subscription(made, b)
     async with made.databases["provisioner"].transaction() as session:
         row = await session.get_one(people.models("provisioner").Subscription, bought.id)
         row.status = "pending"
@@ -137,7 +137,7 @@ def _everything(service: str, *without: str) -> Builder:
 
 
 async def _app_password(made: World, b: Customer) -> Fields:
-    mailbox = await factories.secret_mailbox(made, b)
+    mailbox = await factories.vault.secret_mailbox(made, b)
     row = people.models("vault").AppPassword(
         id=new_id("apw"), workspace_id=b.workspace_id, mailbox_id=mailbox.id, version=7, name="phone",
         created_by=b.account_id, created_at=datetime.now(UTC),
@@ -151,7 +151,7 @@ async def _moved(made: World, b: Customer) -> Fields:
 
 
 async def _webmail(made: World, b: Customer) -> Fields:
-    mailbox = await factories.secret_mailbox(made, b)
+    mailbox = await factories.vault.secret_mailbox(made, b)
     row = people.models("vault").WebmailSignIn(
         id=new_id("req"), workspace_id=b.workspace_id, mailbox_id=mailbox.id, opened_by=b.account_id,
         issued_at=datetime.now(UTC),
@@ -221,9 +221,9 @@ async def _deliver(made: World, binding: Binding, fields: Fields, workspace_id: 
 
 async def check_mails(made: World, binding: Binding) -> list[str]:
     """What happens in A is told to A's people, and to nobody of B."""
-    a, b = factories.customer("A"), factories.customer("B")
+    a, b = factories.customers.customer("A"), factories.customers.customer("B")
     for one in (a, b):
-        await factories.admit(made, one)
+        await factories.customers.admit(made, one)
     event = binding.event.model_validate({**await _secret(made, a), "workspace_id": a.workspace_id})
     await _bus(made, binding.service).deliver(event, envelope=envelope_for(event))
     table = people.models("auth").Notification
@@ -238,9 +238,9 @@ async def check(made: World, binding: Binding) -> list[str]:
     builder = MESSAGES.get((binding.service, binding.event.type))
     if builder is None:
         return [f"{binding.queue} takes {binding.event.type}: say in MESSAGES how to make what it is about"]
-    a, b = factories.customer("A"), factories.customer("B")
+    a, b = factories.customers.customer("A"), factories.customers.customer("B")
     for one in (a, b):
-        await factories.admit(made, one)
+        await factories.customers.admit(made, one)
     fields = await builder(made, b)
     before = await made.holdings(b, with_uses=True)
     with contextlib.suppress(Permanent):  # parked: seen by an operator

@@ -14,7 +14,7 @@ from shared.clock import SystemClock
 from shared.contracts.auth_events import WorkspaceDeletionRequested
 from shared.contracts.envelope import EventData
 from shared.ids import new_id
-from tests.isolation.factories import PASSWORD_HASH
+from tests.isolation.factories.customers import PASSWORD_HASH
 from tests.isolation.world import Customer, World
 
 

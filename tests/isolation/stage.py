@@ -59,7 +59,7 @@ class Stage:
     async def person(self, signed_in: timedelta = timedelta()) -> Person:
         """Somebody new, who signed in so long ago."""
         customer = Customer(new_id("ws"), new_id("usr"), "Ada Example")
-        await factories.admit(self.world, customer)
+        await factories.customers.admit(self.world, customer)
         settings = self.world.apps["auth"].state.settings
         tokens = AccessTokens(settings.access_key_file.read_bytes(), settings.public_url, SystemClock())
         token = tokens.issue(

@@ -140,7 +140,8 @@ Factory = Callable[[World, Customer], Awaitable[Made]]
 
 @asynccontextmanager
 async def world(service_database: ServiceDatabases, trust: Trust, directory: Path) -> AsyncIterator[World]:
-    from tests.isolation.factories import customer, key_service
+    from tests.isolation.factories.customers import customer
+    from tests.isolation.factories.vault import key_service
 
     databases = {name: service_database(name) for name in available()}
     apps: dict[str, FastAPI] = {}
@@ -158,7 +159,7 @@ async def world(service_database: ServiceDatabases, trust: Trust, directory: Pat
 
 
 async def _admit(made: World) -> None:
-    from tests.isolation.factories import admit
+    from tests.isolation.factories.customers import admit
 
     for one in (made.a, made.b):
         await admit(made, one)
