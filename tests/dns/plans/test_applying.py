@@ -9,9 +9,9 @@ import pytest
 from services.dns.ports import ProviderRefused
 from shared.contracts.dns_events import DomainBroken, DomainVerified
 from shared.contracts.provisioner_events import ServerDnsDesired
-from tests.dns.conftest import Stage
 from tests.dns.doubles import MemoryZone
 from tests.dns.samples import domain, server
+from tests.dns.stage import Stage
 
 
 async def prepared(stage: Stage, *, signed: bool = True) -> tuple[MemoryZone, str, ServerDnsDesired]:

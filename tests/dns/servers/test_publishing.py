@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from services.dns.ports import ProviderRefused
-from tests.dns.conftest import Stage
 from tests.dns.samples import digest, server
+from tests.dns.stage import Stage
 
 
 def point_back(stage: Stage, hostname: str, *addresses: str | None) -> None:

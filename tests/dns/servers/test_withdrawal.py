@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.contracts.provisioner_events import ServerDnsDesired
-from tests.dns.conftest import Stage
 from tests.dns.plans.test_applying import prepared, strangers
 from tests.dns.samples import server
+from tests.dns.stage import Stage
 
 
 def withdrawn(wanted: ServerDnsDesired) -> ServerDnsDesired:

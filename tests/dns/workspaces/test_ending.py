@@ -7,9 +7,9 @@ from sqlalchemy import text
 from shared.contracts.auth_events import WorkspaceDeleted, WorkspaceDeletionRequested
 from shared.contracts.dns_events import WorkspaceEmptied, ZoneRemoved
 from shared.ids import new_id
-from tests.dns.conftest import Stage
 from tests.dns.plans.test_applying import prepared
 from tests.dns.samples import server
+from tests.dns.stage import Stage
 
 
 async def test_a_workspace_is_empty_only_after_its_records_are_gone(stage: Stage) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from shared.contracts.dns_events import ZoneProven
 from shared.ids import new_id
-from tests.dns.conftest import Stage
 from tests.dns.samples import server
+from tests.dns.stage import Stage
 
 
 async def test_a_token_of_the_account_that_the_zone_is_delegated_to_proves_it(stage: Stage) -> None:

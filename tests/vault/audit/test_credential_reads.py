@@ -11,7 +11,7 @@ from shared.audit import record
 from shared.contracts.provisioner_events import MailboxRemoved
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
-from tests.vault.exports.test_exports import create, download, ready
+from tests.vault.exports.exporting import create, download, ready
 
 
 async def reads(workspace: Workspace, query: str = "", **claims: Any) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from shared.ids import new_id
 from tests.vault.app_passwords.test_app_passwords import create as create_app_password
 from tests.vault.audit.test_credential_reads import reads
 from tests.vault.conftest import Vault, Workspace
-from tests.vault.exports.test_exports import ready
+from tests.vault.exports.exporting import ready
 
 
 async def rotate(workspace: Workspace, actor_id: str, *, key: str | None = None, **more: Any) -> Any:

@@ -14,7 +14,7 @@ from services.vault.exports import service as exports
 from shared.ids import new_id
 from tests.vault.audit.test_credential_reads import reads
 from tests.vault.conftest import Vault, Workspace
-from tests.vault.exports.test_exports import create, download, ready
+from tests.vault.exports.exporting import create, download, ready
 
 
 async def view(workspace: Workspace, created: dict[str, Any]) -> dict[str, Any]:

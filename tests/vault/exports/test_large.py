@@ -13,7 +13,7 @@ from services.vault.exports.repository import MAILBOXES_PER_PAGE
 from services.vault.secret_bytes import SecretBytes
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
-from tests.vault.exports.test_exports import create, download, ready, recorded, redeem
+from tests.vault.exports.exporting import create, download, ready, recorded, redeem
 
 
 async def filled(vault: Vault, count: int) -> Workspace:
