@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.provisioner.hosts.ssh_authority import SshAuthority
 from services.provisioner.reconciler.outcomes import WAIT_OR_REFUND
 from services.provisioner.regions.observer import Offers
 from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
 from tests.fixtures import run
-from tests.fixtures.identity import Trust
 from tests.provisioner.stage import Stage
-
-
-@pytest.fixture
-def environment(stage: Stage, trust: Trust, tmp_path: Path) -> dict[str, str]:
-    """What the worker's process is told, secrets as files."""
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    for name in ("database_url", "scaleway_secret_key", "stripe_secret_key", "host_key_secret"):
-        (secrets / f"sc_{name}").write_text(getattr(stage.settings, name).get_secret_value())
-    (tmp_path / "ca").write_text(SshAuthority.generate().get_secret_value())
-    return {
-        "PATH": os.environ["PATH"],
-        "SC_SERVICE": "provisioner",
-        "SC_ROLE": "worker",
-        "SC_ENVIRONMENT": "test",
-        "SC_SOCKET": str(tmp_path / "s.sock"),
-        "SC_SECRETS_DIR": str(secrets),
-        "SC_IDENTITY_TRUST_DIR": str(trust.directory),
-        "SC_IDENTITY_KEY_FILE": str(trust.key_file("provisioner")),
-        "SC_PLATFORM_ZONE": "sendchief.test",
-        "SC_SCALEWAY_PROJECT": "p",
-        "SC_SCALEWAY_URL": "https://127.0.0.1:1",
-        "SC_SSH_CA_KEY_FILE": str(tmp_path / "ca"),
-        "SC_CONTROL_PLANE_V4": "198.51.100.62/32",
-        "SC_ACME_CONTACT": "hostmaster@sendchief.test",
-        "SC_SELF_TEST_EGRESS": "198.51.100.6:25",
-    }
 
 
 def admin(environment: dict[str, str], *arguments: str) -> list[dict[str, Any]]:

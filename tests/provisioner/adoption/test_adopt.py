@@ -26,7 +26,7 @@ from tests.provisioner.adoption.forgetting import (
     rows_of,
     shown,
 )
-from tests.provisioner.reconciler.test_create import ONE_OF_EACH, counts
+from tests.provisioner.owned import ONE_OF_EACH, counts
 from tests.provisioner.stage import Stage
 
 OTHER = "srv_00000000000070008000000000000000"

@@ -7,9 +7,9 @@ import pytest
 from services.provisioner.adoption.machine import NotAdoptable
 from services.provisioner.models import CloudResource
 from tests.provisioner.adoption.forgetting import OPERATOR, adopt, count, forgotten, shown
+from tests.provisioner.owned import one_server_and_nothing_else
 from tests.provisioner.reconciler.crashpoints import ADOPTING
-from tests.provisioner.reconciler.test_kill import Workers, one_server_and_nothing_else
-from tests.provisioner.reconciler.test_kill import workers as workers  # the fixture
+from tests.provisioner.workers import Workers
 
 
 @pytest.mark.parametrize("crashpoint", ADOPTING)

@@ -25,7 +25,6 @@ from tests.fixtures.database import ServiceDatabases
 from tests.provisioner.adoption.backup import Backup, listen_anew
 from tests.provisioner.adoption.forgetting import held, shown
 from tests.provisioner.stage import Stage
-from tests.provisioner.test_admin import environment as environment  # the fixture
 
 RUNBOOK = run.ROOT / "docs/runbooks/restore.md"
 ADMIN = ["python", "-m", "services.provisioner.admin"]
@@ -98,7 +97,7 @@ async def test_after_every_command_of_it_the_servers_are_in_service_and_nothing_
     for one in (kept, lost):
         await stage.ready(one.id)
         before[one.id] = await stage.server(one.id)
-    kept_machine, lost_machine = stage.owned()["instance"]
+    kept_machine, lost_machine = (stage.outside.host.machines[one.id].instance for one in (kept, lost))
     grace = operator(backup)
 
     async def both(holds: Callable[[Stage, str], Any]) -> bool:

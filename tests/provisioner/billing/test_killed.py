@@ -11,10 +11,8 @@ from services.provisioner.ports import PaymentInvoice, PaymentSubscription
 from shared.contracts.provisioner_events import SubscriptionActivated, SubscriptionRefunded
 from shared.ids import new_id
 from tests.provisioner.reconciler.crashpoints import PAYING, REFUNDING
-from tests.provisioner.reconciler.test_kill import Workers, workers
 from tests.provisioner.stage import Stage
-
-__all__ = ["workers"]
+from tests.provisioner.workers import Workers
 
 
 async def told_of_a_payment(stage: Stage) -> str:

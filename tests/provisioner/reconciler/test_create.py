@@ -30,13 +30,8 @@ from shared.contracts.provisioner_events import (
     ServerDnsDesired,
     ServerReady,
 )
+from tests.provisioner.owned import ONE_OF_EACH, counts
 from tests.provisioner.stage import Stage
-
-ONE_OF_EACH = {"instance": 1, "ip": 2, "volume": 1, "security_group": 1}
-
-
-def counts(stage: Stage) -> dict[str, int]:
-    return {kind: len(ids) for kind, ids in stage.owned().items()}
 
 
 async def addresses(stage: Stage) -> list[Address]:

@@ -6,23 +6,16 @@ Each worker is a process of its own; the outside world lives in the test's proce
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
-from services.provisioner.models import CloudResource
 from services.provisioner.ports import InstanceRequest
 from services.provisioner.sweep_rows import PostgresFindings
 from services.provisioner.sweeper import Sweeper
-from tests.provisioner import worker_process
+from tests.provisioner.owned import ONE_OF_EACH, counts, one_server_and_nothing_else
 from tests.provisioner.reconciler.crashpoints import (
     CREATING,
     CREATING_STEPS,
@@ -34,101 +27,13 @@ from tests.provisioner.reconciler.crashpoints import (
     SERVING_STEPS,
     SWEEPING,
 )
-from tests.provisioner.stage import Stage
+from tests.provisioner.workers import Workers
 
 # The first visit is not always the most telling one.
 LATER_VISITS = (
     "step.ssh_trust.after:2", "step.ssh_trust.after:3", "names.before_emit:2", "names.after_emit:2",
     "step.reverse_names.after:2", "pass.before_release:3", "pass.after_release:3",
 )  # fmt: skip
-ONE_OF_EACH = {"instance": 1, "ip": 2, "volume": 1, "security_group": 1}
-
-
-@dataclass
-class Workers:
-    """Processes of the reconciler, on one stage."""
-
-    stage: Stage
-    directory: Path
-    socket: Path
-    running: list[BaseProcess] = field(default_factory=list)
-
-    def start(self, *, crashpoint: str = "", **fields: object) -> BaseProcess:
-        number = len(self.running)
-        values = json.loads(self.stage.settings.model_dump_json(exclude_none=True))
-        secrets = ("database_url", "scaleway_secret_key", "stripe_secret_key", "host_key_secret")
-        values |= {name: getattr(self.stage.settings, name).get_secret_value() for name in secrets}
-        values |= {"outside": str(self.socket), "owner": f"p{number}", "idle_limit_ms": 1500, **fields}
-        file = self.directory / f"worker{number}.json"
-        file.write_text(json.dumps(values))
-        process = worker_process.start(file, self._log(number), crashpoint)
-        self.running.append(process)
-        return process
-
-    def _log(self, number: int) -> Path:
-        return self.directory / f"worker{number}.log"
-
-    async def until(self, holds: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-        """Lets the other services answer until `holds`."""
-        async with asyncio.timeout(seconds):
-            while not await holds():
-                await self.stage.others.step()
-                await asyncio.sleep(0.05)
-
-    async def died(self, process: BaseProcess) -> None:
-        async def ended() -> bool:
-            return process.exitcode is not None
-
-        await self.until(ended)
-        assert process.exitcode == -signal.SIGKILL, self._log(self.running.index(process)).read_text()[-3000:]
-
-    async def taken_over(
-        self, crashpoint: str, holds: Callable[[], Awaitable[bool]], **fields: object
-    ) -> None:
-        """One worker dies at `crashpoint`, another goes on until `holds`."""
-        await self.died(self.start(crashpoint=crashpoint, **fields))
-        self.start(**fields)
-        await self.until(holds)
-
-    def signal(self, process: BaseProcess, number: signal.Signals) -> None:
-        assert process.pid is not None
-        os.kill(process.pid, number)
-
-    def end(self) -> None:
-        for process in self.running:
-            process.kill()
-            process.join()
-
-
-@pytest.fixture
-async def workers(stage: Stage, tmp_path: Path) -> AsyncIterator[Workers]:
-    stage.settings.lease_seconds = 1.0
-    with tempfile.TemporaryDirectory(prefix="sc-kill-") as short:
-        socket = Path(short) / "outside.sock"
-        server = await stage.outside.serve(socket)
-        made = Workers(stage, tmp_path, socket)
-        yield made
-        made.end()
-        server.close()
-
-
-async def unowned(stage: Stage) -> set[str]:
-    """Things at the cloud that no bound row knows."""
-    async with stage.database.transaction() as session:
-        rows = await session.scalars(select(CloudResource.external_id).where(CloudResource.state == "bound"))
-        known = {str(row) for row in rows}
-    return {key for keys in stage.owned().values() for key in keys} - known
-
-
-def counts(stage: Stage) -> dict[str, int]:
-    return {kind: len(ids) for kind, ids in stage.owned().items()}
-
-
-async def one_server_and_nothing_else(stage: Stage, server_id: str) -> None:
-    assert counts(stage) == ONE_OF_EACH
-    assert await unowned(stage) == set()
-    assert sum(stage.outside.cloud.powered.values()) == 1
-    assert stage.outside.host.installs_started[server_id] == 1
 
 
 @pytest.mark.parametrize("crashpoint", [*CREATING, *LATER_VISITS])

@@ -9,9 +9,8 @@ from sqlalchemy import select
 from services.provisioner.domains import repository as domains
 from services.provisioner.models import Domain, Mailbox, Server
 from tests.provisioner.reconciler.crashpoints import ALL, HANDING_OVER, HANDING_OVER_STEPS
-from tests.provisioner.reconciler.test_kill import Workers
-from tests.provisioner.reconciler.test_kill import workers as workers  # the fixture
 from tests.provisioner.stage import Stage
+from tests.provisioner.workers import Workers
 
 ADDRESS = "anna@coming.test"
 

@@ -9,10 +9,10 @@ from sqlalchemy import update
 from services.provisioner.models import Server
 from services.provisioner.ports import CloudOutOfStock
 from services.provisioner.reconciler.lease import wake
+from tests.provisioner.owned import ONE_OF_EACH, counts, unowned
 from tests.provisioner.reconciler.crashpoints import MOVING, REBOOTING, REBUILDING, RESCUING
-from tests.provisioner.reconciler.test_kill import ONE_OF_EACH, Workers, counts, unowned
-from tests.provisioner.reconciler.test_kill import workers as workers  # the fixture
 from tests.provisioner.stage import Stage
+from tests.provisioner.workers import Workers
 
 # What a rebuild and a move do by the steps of others.
 WHILE_REBUILDING = ("delete.instance.after", "instance.after_post", "webmail_key.after_set")

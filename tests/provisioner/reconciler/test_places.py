@@ -9,14 +9,10 @@ from services.provisioner.plans import Catalogue
 from services.provisioner.ports import Availability, CloudBusy, CloudOutOfStock
 from services.provisioner.settings import PLANS_FILE
 from shared.contracts.provisioner_events import AddressReleased, ServerDnsDesired, ServerReady
+from tests.provisioner.owned import ONE_OF_EACH, counts
 from tests.provisioner.stage import Stage
 
-ONE_OF_EACH = {"instance": 1, "ip": 2, "volume": 1, "security_group": 1}
 NONE_LEFT: dict[str, Availability] = {"DEV1-S": "shortage", "PLAY2-PICO": "shortage", "DEV1-M": "shortage"}
-
-
-def counts(stage: Stage) -> dict[str, int]:
-    return {kind: len(ids) for kind, ids in stage.owned().items()}
 
 
 def test_the_places_of_a_zone_are_those_that_follow_it_in_its_region() -> None:

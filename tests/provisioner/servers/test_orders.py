@@ -15,8 +15,7 @@ from shared.contracts.provisioner_events import MailboxCredentialApplied, Server
 from shared.ids import new_id
 from tests.provisioner.api import Api
 from tests.provisioner.domains.test_domains import finish, settled
-
-ONE_OF_EACH = {"instance": 1, "ip": 2, "volume": 1, "security_group": 1}
+from tests.provisioner.owned import ONE_OF_EACH
 
 
 async def order(api: Api, server_id: str, verb: str, **body: Any) -> httpx.Response:
