@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+from pydantic_core import to_json
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -52,6 +53,10 @@ async def set_context(
     await session.execute(_SET_CONTEXT, {"workspace_id": workspace_id or "", "account_id": account_id or ""})
 
 
+def _json(value: Any) -> str:
+    return to_json(value).decode()
+
+
 class Database:
     """One engine and its sessions. `url` is a SQLAlchemy URL with the asyncpg driver."""
 
@@ -63,6 +68,7 @@ class Database:
             pool_timeout=10,
             connect_args=connect_arguments(pooler) | tls_arguments(url),
             hide_parameters=True,
+            json_serializer=_json,
         )
         if pooler == "none":
             liveness.watch(self.engine)

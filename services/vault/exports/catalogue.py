@@ -42,10 +42,12 @@ class ExportFormat(BaseModel):
         headers = [header for header, _ in self.columns]
         if len(set(headers)) < len(headers):
             raise ValueError("two columns have the same header")
-        for value in (value for _, value in self.columns):
-            name = placeholder(value)
+        named = [(value, placeholder(value)) for _, value in self.columns]
+        for value, name in named:
             if name is not None and name not in PLACEHOLDERS:
                 raise ValueError(f"there is no placeholder {value}")
+        if all(name is None for _, name in named):
+            raise ValueError("all rows would be the same")
         return self
 
 

@@ -47,3 +47,4 @@ PLACEHOLDERS: Mapping[str, Callable[[Credentials], Sequence[Cell]]] = {
 """What the columns of `formats/` may name, and how each is made."""
 TEXTS = frozenset({"address", "display_name", "from_name", "first_name", "last_name", "domain", "hostname"})
 """What people or their domains have chosen; no password is altered, whatever it begins with."""
+NUMBERS = frozenset({"smtp_port", "imap_port"})

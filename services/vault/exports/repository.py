@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.vault.models import Export, ExportPage
 from services.vault.secrets.service import OwnerKind
 
-MAILBOXES_PER_PAGE = 1000
-"""As long as one row of the audit log may name them all; two pages are in memory at once."""
+FIRST_PAGE, MAILBOXES_PER_PAGE = 500, 4000
+"""The first page is short, so that the file begins soon. The others are as long as one row of the audit log may name
+all their mailboxes; two pages are in memory at once."""
 
 # Row security shows the caller's workspace and nothing else.
 _CHOICE = text("""
@@ -23,8 +24,8 @@ _CHOICE = text("""
 """)
 _ADD_PAGES = text("""
     insert into export_page (export_id, number, workspace_id, mailbox_ids)
-    select cast(:export_id as text), (place - 1) / cast(:size as int), cast(:workspace_id as text),
-           array_agg(id order by place)
+    select cast(:export_id as text), (place - 1 + cast(:size as int) - cast(:first as int)) / cast(:size as int),
+           cast(:workspace_id as text), array_agg(id order by place)
     from (
         select id, row_number() over (order by address, id) as place from mailbox
         where deleted_at is null and (cast(:chosen as text[]) is null or id = any(:chosen))
@@ -74,15 +75,15 @@ class Choice(NamedTuple):
     nameless: int
 
 
-class SealedRow(NamedTuple):
-    """One credential as it is stored. A `Sealed`."""
+class SealedRows(NamedTuple):
+    """The credentials of a page as they are stored, by column."""
 
-    owner_id: str
-    version: int
-    ciphertext: bytes
-    address: str
-    display_name: str
-    hostname: str
+    owner_id: Sequence[str]
+    version: Sequence[int]
+    ciphertext: Sequence[bytes]
+    address: Sequence[str]
+    display_name: Sequence[str]
+    hostname: Sequence[str]
 
 
 class Link(NamedTuple):
@@ -115,6 +116,7 @@ async def add_pages(
         {
             "export_id": export_id,
             "workspace_id": workspace_id,
+            "first": FIRST_PAGE,
             "size": MAILBOXES_PER_PAGE,
             "chosen": mailbox_ids,
         },
@@ -170,7 +172,7 @@ async def waiting(session: AsyncSession, export_id: str, tool: str) -> int:
 
 async def page(
     session: AsyncSession, export_id: str, number: int, owner_kind: OwnerKind, field: str, tool: str | None
-) -> list[SealedRow] | None:
+) -> SealedRows | None:
     """For each mailbox of the page that is still there its current secret, or the newest pending one; with a `tool`
     that of its app password. None when there is no such page, as when the workspace has ended."""
     page_of = {"export_id": export_id, "number": number, "owner_kind": owner_kind, "field": field}
@@ -179,10 +181,11 @@ async def page(
         if tool is None
         else session.execute(_OF_TOOL, page_of | {"tool": tool})
     )
-    rows = [SealedRow._make(row) for row in found.all()]
-    if not rows and await session.get(ExportPage, (export_id, number)) is None:
+    if rows := found.all():
+        return SealedRows(*zip(*rows, strict=True))
+    if await session.get(ExportPage, (export_id, number)) is None:
         return None
-    return rows
+    return SealedRows([], [], [], [], [], [])
 
 
 async def delete_of_workspace(session: AsyncSession, workspace_id: str) -> None:

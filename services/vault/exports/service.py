@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ from services.vault.errors import (
 from services.vault.exports import repository
 from services.vault.exports.catalogue import formats
 from services.vault.exports.credentials import Credentials
-from services.vault.exports.repository import Link, SealedRow
+from services.vault.exports.repository import Link, SealedRows
 from services.vault.exports.schemas import ExportCreated, ExportView, NewExport
 from services.vault.exports.writers import writer as writer_of
 from services.vault.mailboxes import repository as mailboxes
@@ -60,7 +60,7 @@ class ExportIncomplete(Exception):
 class Page:
     """Credentials that are on record, and what opens them."""
 
-    rows: Sequence[SealedRow]
+    rows: SealedRows
     opener: Opener
 
 
@@ -219,13 +219,13 @@ class Exports:
         rows = await repository.page(session, export_id, number, OWNER_KIND, field, link.tool)
         if rows is None:
             raise ExportIncomplete(export_id)
-        listed = [row.owner_id for row in rows]
+        listed = list(rows.owner_id)
         access = await audited.grant(
             session, actor, workspace_id=link.workspace_id, purpose="export",
             action="vault.export.redeemed.credentials", target=export_id, owners=listed, reason=link.reason,
-            data={"mailbox_ids": listed, "versions": [row.version for row in rows]},
+            data={"mailbox_ids": listed, "versions": list(rows.version)},
         )  # fmt: skip
-        return Page(rows, await self._store.opener(access, OWNER_KIND, field, rows))
+        return Page(rows, await self._store.opener(access, OWNER_KIND, field, rows.ciphertext))
 
     async def _refusal(self, session: AsyncSession, export_id: str, token: str) -> Exception:
         export = await repository.get(session, export_id)
@@ -274,18 +274,15 @@ class Exports:
 
 async def _opened(page: Page) -> Credentials:
     """The page, in plaintext from here on."""
+    rows = page.rows
+    sealed = list(zip(rows.owner_id, rows.version, rows.ciphertext, strict=True))
     passwords: list[str] = []
-    for start in range(0, len(page.rows), ROWS_AT_ONCE):
-        for password in page.opener.open(page.rows[start : start + ROWS_AT_ONCE]):
+    for start in range(0, len(sealed), ROWS_AT_ONCE):
+        for password in page.opener.open(sealed[start : start + ROWS_AT_ONCE]):
             passwords.append(password.reveal().decode())
             password.wipe()
         await asyncio.sleep(0)
-    return Credentials(
-        [row.address for row in page.rows],
-        [row.display_name for row in page.rows],
-        [row.hostname for row in page.rows],
-        passwords,
-    )
+    return Credentials(rows.address, rows.display_name, rows.hostname, passwords)
 
 
 def _check_rows(name: str, rows: int) -> None:

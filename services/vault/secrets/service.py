@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from prometheus_client import Counter
@@ -21,17 +21,8 @@ from shared.clock import Clock
 from shared.ids import new_id
 
 OwnerKind = Literal["mailbox", "server", "provider_token"]
-
-
-class Sealed(Protocol):
-    """What tells secrets of one kind apart: of a `Secret` those of its columns."""
-
-    @property
-    def owner_id(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def ciphertext(self) -> bytes: ...
+Sealed = tuple[str, int, bytes]
+"""What tells secrets of one kind apart: the owner's id and the version; and the ciphertext."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +40,11 @@ class Opener:
 
     def open(self, secrets: Sequence[Sealed]) -> list[SecretBytes]:
         """The plaintexts. Raises NotAuthentic when a row is not what was sealed."""
-        self.access.check_owners(secret.owner_id for secret in secrets)
+        self.access.check_owners(owner_id for owner_id, _, _ in secrets)
+        keys, data = self.data_keys, self.kind.data
         opened = [
-            envelope.open_with(
-                self.data_keys, secret.ciphertext, self.kind.data(secret.owner_id, secret.version)
-            )
-            for secret in secrets
+            envelope.open_with(keys, ciphertext, data(owner_id, version))
+            for owner_id, version, ciphertext in secrets
         ]
         self.decrypted.inc(len(opened))
         return opened
@@ -116,13 +106,13 @@ class SecretStore:
         return secret
 
     async def opener(
-        self, access: AuditedAccess, owner_kind: str, field: str, secrets: Sequence[Sealed]
+        self, access: AuditedAccess, owner_kind: str, field: str, ciphertexts: Collection[bytes]
     ) -> Opener:
-        """Fetches the data keys of `secrets` and counts their decryptions, in the transaction of the audit row."""
-        versions = {envelope.data_key_version(secret.ciphertext) for secret in secrets}
+        """Fetches the data keys of `ciphertexts` and counts their decryptions, in the transaction of the audit row."""
+        versions = set(map(envelope.data_key_version, ciphertexts))
         keys = {version: await self._scheduled(access, version) for version in sorted(versions)}
         await repository.count_decrypts(
-            access.session, access.workspace_id, access.purpose, len(secrets), self._clock.now()
+            access.session, access.workspace_id, access.purpose, len(ciphertexts), self._clock.now()
         )
         decrypted = metrics.DECRYPTED.labels(access.purpose)
         kind = envelope.Kind(self._environment, access.workspace_id, owner_kind, field)
@@ -137,8 +127,8 @@ class SecretStore:
     async def open(self, access: AuditedAccess, secret: Secret) -> SecretBytes:
         """One secret. Raises PermissionError when the audit row does not cover it."""
         access.check(secret.workspace_id, secret.owner_id)
-        opener = await self.opener(access, secret.owner_kind, secret.field, [secret])
-        return opener.open([secret])[0]
+        opener = await self.opener(access, secret.owner_kind, secret.field, [secret.ciphertext])
+        return opener.open([(secret.owner_id, secret.version, secret.ciphertext)])[0]
 
 
 def binding_of(secret: Secret, environment: str) -> envelope.Binding:

@@ -132,6 +132,17 @@ def test_a_mailbox_without_a_name_is_called_by_its_address() -> None:
     assert made == [["ada"], [""], [""]]
 
 
+def test_constants_and_headers_are_quoted_and_taken_as_they_are() -> None:
+    columns = [["Name, 100%", "{address}"], ["Rate", '5%, "at most" %s']]
+    odd = writer_of(
+        ExportFormat.model_validate({"title": "T", "kind": "csv", "own": True, "columns": columns})
+    )
+    text = odd.begin() + odd.rows(credentials(ADA, ADA))
+    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert header == ["Name, 100%", "Rate"]
+    assert rows == [[ADA[0], '5%, "at most" %s']] * 2
+
+
 def test_json_has_the_names_of_the_generic_csv_and_numbers_for_ports() -> None:
     (row,) = json.loads(written("json", ADA))
     assert list(row) == EXPECTED["csv"][0].split(",")
@@ -154,6 +165,7 @@ def test_an_unknown_format_has_no_writer() -> None:
         {"columns": [["Email", "{address}"], ["Email", "{address}"]]},
         {"columns": []},
         {"columns": [["Email"]]},
+        {"columns": [["Email", "the same for all"]]},
         {"kind": "xlsx"},
         {"own": None},
         {"verified_on": None, "unverified": None, "own": None},

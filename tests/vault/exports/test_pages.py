@@ -23,6 +23,7 @@ from tests.vault.exports.exporting import create, download, ready, recorded, red
 
 @pytest.fixture
 def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "FIRST_PAGE", 2)
     monkeypatch.setattr(repository, "MAILBOXES_PER_PAGE", 2)
 
 
@@ -142,6 +143,6 @@ async def test_an_opener_opens_only_what_its_audit_row_covers(vault: Vault) -> N
         other = await session.scalar(select(Secret).where(Secret.owner_id == ids[1]))
         assert other is not None
         with pytest.raises(PermissionError):
-            redeemed.first.opener.open([other])
+            redeemed.first.opener.open([(other.owner_id, other.version, other.ciphertext)])
         with pytest.raises(PermissionError):
             AuditedAccess(session, workspace.id, "export", frozenset(ids), object())
