@@ -68,6 +68,34 @@ async def test_a_lost_answer_leaves_a_server_that_its_tags_find(stage: Stage) ->
     assert [each["name"] for each in found] == ["mx-1"]
 
 
+async def test_a_reboot_goes_through_off_and_comes_back_with_the_same_addresses(stage: Stage) -> None:
+    async with stage.client() as client:
+        ip = await reserve(client)
+        path = f"{Z}/servers/{(await create(client, public_ips=[ip['id']])).json()['server']['id']}"
+
+        async def state() -> tuple[str, str]:
+            server = (await client.get(path)).json()["server"]
+            return server["state"], server["state_detail"]
+
+        async def running() -> bool:
+            return await state() == ("running", "booting kernel")
+
+        off = await client.post(f"{path}/action", json={"action": "reboot"})
+        assert kind_of(off) == (400, "invalid_request_error")
+        await client.post(f"{path}/action", json={"action": "poweron"})
+        await until(running)
+        task = (await client.post(f"{path}/action", json={"action": "reboot"})).json()["task"]
+        assert task["status"] == "pending"
+        assert (await state())[0] in ("stopping", "starting")
+        assert kind_of(await client.post(f"{path}/action", json={"action": "poweroff"})) == (
+            409,
+            "transient_state",
+        )
+        await until(running)
+        server = (await client.get(path)).json()["server"]
+        assert [each["address"] for each in server["public_ips"]] == [ip["address"]]
+
+
 async def test_terminate_leaves_volume_and_addresses_behind(stage: Stage) -> None:
     async with stage.client() as client:
         ip = await reserve(client)
