@@ -48,8 +48,8 @@ LINK_LIFETIME = timedelta(minutes=15)
 TOKEN_BYTES = 32
 MOST_NEW_PASSWORDS = 1000
 ROWS_AT_ONCE = 50
-"""Opened without a pause, a fraction of a millisecond: then the event loop serves others, and the page ahead. A thread
-would be no better to them: it would hold the interpreter for five."""
+"""Opened without a pause, a fraction of a millisecond: then the event loop serves others, and the page ahead. The lines
+of a page are written in one go, some five milliseconds: as long as a thread would hold the interpreter."""
 
 
 class ExportIncomplete(Exception):
