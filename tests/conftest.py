@@ -58,7 +58,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         reporter.write_line(f"CI=true, but parts were left out: {'; '.join(missing)}", red=True)
 
 
-class ByModule(LoadScopeScheduling):
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Each module on one worker, so that what it sets up is set up once; some modules share theirs."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -104,7 +104,7 @@ async def test_a_token_is_in_the_mail_and_in_no_table(auth: Stage) -> None:
     await sign_up(auth, "rest@people.test")
     await auth.send_mail()
     token = auth.link_token("rest@people.test")
-    kept = []
+    kept: list[str] = []
     async with auth.worker.database.transaction() as session:
         for table, shown in (
             ("notification", "t::text"),

@@ -53,8 +53,8 @@ class World:
     asked_resolver: list[tuple[str, str]] = field(default_factory=list)
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def zone(self, name: str, token: str, **options: bool) -> MemoryZone:
-        made = MemoryZone(name, token, **options)
+    def zone(self, name: str, token: str, *, active: bool = True, signed: bool = True) -> MemoryZone:
+        made = MemoryZone(name, token, active, signed)
         self.zones[f"zone-{name}"] = made
         return made
 

@@ -202,7 +202,7 @@ async def test_a_wrong_key_at_the_name_servers_is_seen_until_it_is_repaired(scen
 
 
 async def test_a_customers_zone_from_proof_to_withdrawal(scene: Scene) -> None:
-    foreign = [
+    foreign: list[dict[str, Any]] = [
         {"name": "www", "type": "A", "content": str(scene.world.addresses.v4_of(8)), "proxied": True},
         {"name": "@", "type": "TXT", "content": "google-site-verification=unquoted"},
         {"name": "@", "type": "TXT", "content": '"v=spf1 include:_spf.elsewhere.test " "~all"'},

@@ -24,8 +24,9 @@ from tests.fixtures.bus import Rabbit, own_rabbit
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.isolation import bodies
+from tests.isolation.cases import TABLE
 from tests.isolation.factories import FACTORIES
-from tests.isolation.world import TABLE, Customer
+from tests.isolation.world import Customer
 
 EXPECTED = tomllib.loads(Path(__file__).with_name("expected.toml").read_text())
 AWAY: dict[str, dict[str, Any]] = EXPECTED["away"]

@@ -30,7 +30,8 @@ from tests.examples.money import publish_price
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.gateway.edge import ISSUER, eventually
-from tests.isolation.world import TABLE, Customer, World, world
+from tests.isolation.cases import TABLE
+from tests.isolation.world import Customer, World, world
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ async def say(send: Any, body: bytes, *headers: tuple[bytes, bytes], status: int
 async def listening(app: App, socket: Path, *, keep_alive: int = 75) -> AsyncIterator[ServerState]:
     config = uvicorn.Config(
         app, interface="asgi3", proxy_headers=False, log_config=None, timeout_keep_alive=keep_alive
-    )  # type: ignore[arg-type]
+    )
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()

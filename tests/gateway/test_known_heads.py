@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from gateway import head as heads
 from gateway.inbound import Inbound
+from gateway.request import Request
 from tests.gateway.edge import eventually
 from tests.gateway.inbound import HOST, App, get, listening, told
 
@@ -108,14 +109,19 @@ class Fed:
 
     def __init__(self) -> None:
         self._app = App()
-        self._config = uvicorn.Config(self._app, interface="asgi3", proxy_headers=False, log_config=None)  # type: ignore[arg-type]
+        self._config = uvicorn.Config(self._app, interface="asgi3", proxy_headers=False, log_config=None)
         self._config.load()
 
     def take(self, data: bytes) -> tuple[Any, ...]:
         transport, inbound = Sink(), Inbound(self._config, ServerState(), {})
         inbound._timer.cancel()
-        asked: list[Any] = []
-        inbound._answer = lambda request: (setattr(inbound, "_answering", request), asked.append(request))  # type: ignore[method-assign, assignment]
+        asked: list[Request] = []
+
+        def take_up(request: Request) -> None:
+            inbound._answering = request
+            asked.append(request)
+
+        inbound._answer = take_up  # type: ignore[method-assign]
         inbound.connection_made(transport)
         inbound.data_received(data)
         asked += inbound._waiting

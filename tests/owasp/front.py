@@ -23,9 +23,10 @@ from shared.ids import new_id
 from tests.fixtures.database import ServiceDatabases
 from tests.fixtures.identity import Trust
 from tests.isolation.bodies import BODIES
+from tests.isolation.cases import TABLE
 from tests.isolation.factories import FACTORIES
 from tests.isolation.stage import learn, stage
-from tests.isolation.world import TABLE, Customer, Made, World
+from tests.isolation.world import Customer, Made, World
 
 ORIGIN = "https://localhost"
 W = "/v1/workspaces/{workspace_id}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gateway.openapi import operations
 from shared.ids import new_id
 from shared.web.problems import not_found
-from tests.isolation.world import TABLE
+from tests.isolation.cases import TABLE
 from tests.owasp.front import Front, W
 
 NOTHING = bytes(not_found().body)

@@ -9,7 +9,7 @@ import asyncio
 from sqlalchemy import text
 
 from shared.ids import new_id
-from tests.isolation.world import TABLE
+from tests.isolation.cases import TABLE
 from tests.owasp.front import Front, W
 
 STEPPED_UP = {

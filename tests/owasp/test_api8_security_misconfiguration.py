@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.isolation.world import TABLE
+from tests.isolation.cases import TABLE
 from tests.owasp.front import Front
 
 ROOT = Path(__file__).parents[2]

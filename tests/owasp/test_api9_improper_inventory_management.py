@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.isolation.world import TABLE
+from tests.isolation.cases import TABLE
 from tests.owasp.front import Front
 
 WITHOUT_SIGN_IN = {

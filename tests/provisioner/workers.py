@@ -58,7 +58,7 @@ class Workers:
     ) -> None:
         """One worker dies at `crashpoint`, another goes on until `holds`."""
         await self.died(self.start(crashpoint=crashpoint, **fields))
-        self.start(**fields)
+        self.start(crashpoint="", **fields)
         await self.until(holds)
 
     def signal(self, process: BaseProcess, number: signal.Signals) -> None:

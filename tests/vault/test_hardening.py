@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 
@@ -27,6 +28,6 @@ def test_a_kernel_that_refuses_stops_the_process(monkeypatch: pytest.MonkeyPatch
         def prctl(*_: int) -> int:
             return -1
 
-    monkeypatch.setattr(hardening.ctypes, "CDLL", lambda *_, **__: Libc())
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Libc())
     with pytest.raises(OSError):  # noqa: PT011 (the number is the kernel's)
         hardening.forbid_core_dumps()

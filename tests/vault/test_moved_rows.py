@@ -6,6 +6,7 @@ import pytest
 
 from services.vault.models import Secret
 from services.vault.secret_bytes import SecretBytes
+from services.vault.secrets.service import OwnerKind
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
 
@@ -50,7 +51,7 @@ async def test_nor_with_the_other_workspaces_data_key_beside_it(vault: Vault) ->
 
 
 async def sealed(
-    workspace: Workspace, *, owner_kind: str = "mailbox", field: str = "password", version: int = 1
+    workspace: Workspace, *, owner_kind: OwnerKind = "mailbox", field: str = "password", version: int = 1
 ) -> tuple[str, bytes]:
     """(owner, ciphertext) of a secret that was sealed as something, and whose row was taken away again."""
     vault, owner = workspace.vault, new_id("mbx")

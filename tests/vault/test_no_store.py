@@ -36,7 +36,7 @@ def _names(document: dict[str, Any], node: Any) -> set[str]:
     if "$ref" in node:
         name = node["$ref"].rsplit("/", 1)[1]
         return _names(document, document["components"]["schemas"][name])
-    own = SECRET_MEMBERS & set(node.get("properties", {}))
+    own = set(node.get("properties", {})) & SECRET_MEMBERS
     return own.union(*(_names(document, part) for part in node.values()))
 
 

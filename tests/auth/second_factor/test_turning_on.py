@@ -106,8 +106,8 @@ async def test_a_sign_in_under_way_does_not_slip_past_a_factor_that_is_being_tur
 @pytest.mark.asvs("6.5.2")
 async def test_neither_key_nor_recovery_codes_are_in_the_database(app: App) -> None:
     async with app.auth.app_database.transaction(account_id=app.person.id) as session:
-        rows = (await session.execute(text("select t::text from second_factor t"))).scalars().all()
-        rows += (await session.execute(text("select t::text from recovery_code t"))).scalars().all()
+        rows = [*(await session.execute(text("select t::text from second_factor t"))).scalars()]
+        rows += (await session.execute(text("select t::text from recovery_code t"))).scalars()
     dump = "\n".join(rows)
     assert len(rows) == 11
     assert app.key.hex() not in dump

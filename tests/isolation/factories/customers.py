@@ -15,7 +15,7 @@ from tests.isolation.world import Customer, World
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(days=1)
 PASSWORD = "of everybody here 4711"
-PASSWORD_HASH = argon2.using(memory_cost=8, rounds=1, parallelism=1).hash(PASSWORD)
+PASSWORD_HASH = argon2.using(memory_cost=8, rounds=1, parallelism=1).hash(PASSWORD)  # type: ignore[no-untyped-call]
 
 
 def models_of(service: str) -> Any:

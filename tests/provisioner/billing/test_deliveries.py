@@ -81,7 +81,7 @@ async def test_a_crash_between_the_effect_and_the_mark_changes_nothing(money: Mo
     await money.deliver_all(bought)
     async with money.database.transaction() as session:
         for event in await session.scalars(select(StripeEvent)):
-            event.processed_at, event.next_at = None, func.now()  # type: ignore[assignment]
+            event.processed_at, event.next_at = None, func.now()
     await money.drain()
     assert await money.servers_of(bought) == 1
 

@@ -111,4 +111,4 @@ async def test_a_plan_whose_price_is_not_there_yet_cannot_be_bought(money: Money
 async def test_a_price_cannot_be_made_cheaper_at_stripe(money: Money) -> None:
     (price,) = await sold(money, "starter_month_eur")
     with pytest.raises(stripe.InvalidRequestError, match="unknown parameter"):
-        await money.account.sdk().v1.prices.update_async(price.id, {"unit_amount": 1})
+        await money.account.sdk().v1.prices.update_async(price.id, {"unit_amount": 1})  # type: ignore[arg-type]

@@ -75,8 +75,8 @@ async def _act(what: str, made: World, server: Server) -> None:
         "A": f"{server.hostname}.",
         "AAAA": f"{server.hostname}.",
         "TLSA": f"_25._tcp.{server.hostname}.",
-        "PTR4": reverse_name(ip_address(server.ipv4)),  # type: ignore[arg-type]
-        "PTR6": reverse_name(ip_address(server.ipv6)),  # type: ignore[arg-type]
+        "PTR4": reverse_name(ip_address(server.ipv4)),
+        "PTR6": reverse_name(ip_address(server.ipv6)),
     }
     assert server.facts is not None
     tls = server.facts.tls

@@ -99,5 +99,5 @@ class Browser:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         connection.request("POST" if form is not None else "GET", path, body, headers)
         response = connection.getresponse()
-        self.jar.extract_cookies(response, fake)  # type: ignore[arg-type]
+        self.jar.extract_cookies(response, fake)
         return response.status, response.getheader("Location") or "", response.read().decode(errors="replace")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import asyncssh
 import pytest
 import yaml
+from asyncssh.public_key import SSHOpenSSHCertificate
 from pydantic import SecretStr
 
 from services.provisioner.hosts.cloud_init import one_time_host_key, principal_of, render_user_data
@@ -22,20 +23,26 @@ def authority() -> SshAuthority:
     return SshAuthority(SshAuthority.generate(), FixedClock(NOW))
 
 
-def test_certificate_is_for_one_server(authority: SshAuthority) -> None:
+def issued(authority: SshAuthority) -> SSHOpenSSHCertificate:
     _, certificate = authority.issue(SERVER, "facts")
+    assert isinstance(certificate, SSHOpenSSHCertificate)
+    return certificate
+
+
+def test_certificate_is_for_one_server(authority: SshAuthority) -> None:
+    certificate = issued(authority)
     assert certificate.principals == [principal_of(SERVER)]
 
 
 def test_certificate_lives_minutes(authority: SshAuthority) -> None:
-    _, certificate = authority.issue(SERVER, "facts")
+    certificate = issued(authority)
     start, end = certificate._valid_after, certificate._valid_before
     assert start <= NOW.timestamp() < end
     assert end - start <= 300
 
 
 def test_certificate_allows_neither_terminal_nor_forwarding(authority: SshAuthority) -> None:
-    _, certificate = authority.issue(SERVER, "facts")
+    certificate = issued(authority)
     assert not certificate.options
 
 

@@ -72,7 +72,7 @@ async def test_nothing_but_reading_is_answered(operator: httpx.AsyncClient, meth
 async def test_the_socket_is_its_owner_s_alone_and_gone_with_the_process(stage: Stage) -> None:
     with tempfile.TemporaryDirectory(prefix="sc-op-") as short:
         socket = Path(short) / "operators.sock"
-        task = asyncio.create_task(serving(stage.database, socket)())
+        task = asyncio.ensure_future(serving(stage.database, socket)())
         try:
             await until(socket.exists)
             assert mode_of(socket) == 0o600

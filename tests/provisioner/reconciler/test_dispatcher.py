@@ -52,7 +52,7 @@ async def test_a_pass_that_breaks_does_not_stop_the_others(
     server = await stage.paid()
     async with working(stage) as dispatcher:
         engine = dispatcher._engine
-        work_on, broken = engine.work_on, []
+        work_on, broken = engine.work_on, list[str]()
 
         async def once(lease: Lease) -> float:
             if not broken:

@@ -67,13 +67,15 @@ def agreement(stripe_id: str, subscription_id: str, workspace_id: str) -> Paymen
 class Books(Protocol):
     """`False` means refused: nothing has changed."""
 
-    store: Store
-    findings: Findings
     billing: MemoryBilling
     stripe_id: str
     rest: float
     """Seconds between looks. A database is not asked as often as a dictionary."""
 
+    @property
+    def store(self) -> Store: ...
+    @property
+    def findings(self) -> Findings: ...
     async def buy(self) -> str: ...
     async def cancel(self, server_id: str) -> None: ...
     async def order(self, kind: Order) -> bool: ...

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Jumping(selectors.DefaultSelector):
     """Looks for input without waiting. While `busy` it waits for real (a database is at work), else time jumps."""
 
     jump: Callable[[float], None]

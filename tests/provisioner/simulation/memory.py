@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, NoResultFound
+from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import manager_of_class
 
 from services.provisioner.models import (
@@ -86,7 +87,9 @@ class MemoryStore:
         for key, row in rows.items():
             if key[0] is not CloudResource or key in deleted:
                 continue
-            values = [(row.kind, row.external_id)] if row.external_id is not None else []
+            values: list[tuple[str, ...]] = (
+                [(row.kind, row.external_id)] if row.external_id is not None else []
+            )
             if row.state not in ("gone", "leaked"):
                 values.append((row.server_id, row.kind, row.slot))
             if taken & set(values):
@@ -298,7 +301,8 @@ def _copy(row: Any) -> Any:
 def _defaults(entity: type) -> list[tuple[str, Callable[[], Any] | None]]:
     """Columns and what makes their default; None stands for the present moment."""
     if entity not in _DEFAULTS:
-        made = ((column.key, column.server_default) for column in sa.inspect(entity).columns)
+        mapper: Mapper[Any] = sa.inspect(entity)
+        made = ((column.key, column.server_default) for column in mapper.columns)
         _DEFAULTS[entity] = [
             (
                 name,

@@ -19,8 +19,10 @@ from services.provisioner.reconciler.work import Work
 from services.provisioner.steps import apply_host, delete_instance, tombstone
 from services.provisioner.steps.apply_host import ApplyHost
 from services.provisioner.steps.boot import Boot
+from services.provisioner.steps.desired import host_desired
 from services.provisioner.steps.observe import Observe
 from services.provisioner.steps.remove_domains import RemoveDomains
+from shared.crashpoint import crashpoint
 from shared.ids import new_id
 from tests.provisioner.simulation.memory import MemoryHeld, MemoryStore
 
@@ -52,7 +54,7 @@ def id_stored_only_after_the_call(patch: Patch) -> None:
             made = await recipe.call(recipe.request, tags.of(work.settings.environment, row))
         except CloudError as error:
             return outcome_of(error)
-        creation.crashpoint(f"{recipe.kind}.after_post")
+        crashpoint(f"{recipe.kind}.after_post")
         async with work.write() as write:
             write.session.add(row)
             row.state, row.bound_at = "bound", write.now
@@ -118,10 +120,9 @@ def a_restart_is_not_remembered(patch: Patch) -> None:
 
 def who_owes_is_served_as_ever(patch: Patch) -> None:
     """The ladder is climbed in the books alone."""
-    wanted = apply_host.host_desired
 
     def full(work: Work) -> HostDesired:
-        return wanted(work).model_copy(update={"mail_service": "full"})
+        return host_desired(work).model_copy(update={"mail_service": "full"})
 
     patch.setattr(apply_host, "host_desired", full)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, cast
 
+import pytest
 import structlog
 from pydantic import SecretStr
 
@@ -55,8 +56,8 @@ from tests.provisioner.simulation.world import (
 class _Keys(OneTimeKeys):
     """The same keys, worked out once."""
 
-    public = lru_cache(OneTimeKeys.public)  # type: ignore[assignment]
-    private_openssh = lru_cache(OneTimeKeys.private_openssh)  # type: ignore[assignment]
+    public = lru_cache(OneTimeKeys.public)
+    private_openssh = lru_cache(OneTimeKeys.private_openssh)
 
 
 @lru_cache
@@ -297,14 +298,14 @@ def walk_in_memory(seed: int, odds: Odds | None = None, script: Script | None = 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Nobody reads the log lines of thousands of lives."""
-    before, rendered = structlog.get_config(), user_data.render_user_data
-    user_data.render_user_data = _render
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-        user_data.render_user_data = rendered
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_data, "render_user_data", _render)
+        try:
+            yield
+        finally:
+            structlog.configure(**before)
 
 
 def tell(error: BaseException, world: World) -> None:

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import func, select, update
 
 from services.provisioner.models import CloudLimit, Subscription, ZoneOffer
+from services.provisioner.ports import Availability
 from services.provisioner.regions.observer import Offers
 from services.provisioner.regions.service import STALE_AFTER
 from shared.ids import new_id
 from tests.provisioner.api import Api
 
-FULL = {"DEV1-S": "shortage", "PLAY2-PICO": "shortage"}
+FULL: dict[str, Availability] = {"DEV1-S": "shortage", "PLAY2-PICO": "shortage"}
 
 
 async def look(api: Api) -> None:

@@ -97,7 +97,7 @@ async def test_a_disabled_key_does_nothing_until_it_is_enabled(sdk: KeyManagerV1
         (sdk.rotate_key, {}),
     ):
         with pytest.raises(ScalewayException) as refused:
-            await asyncio.to_thread(call, key_id=key.id, **arguments)  # type: ignore[operator]
+            await asyncio.to_thread(call, key_id=key.id, **arguments)
         assert refused.value.status_code == 412
     await asyncio.to_thread(sdk.enable_key, key_id=key.id)
     opened = await asyncio.to_thread(sdk.decrypt, key_id=key.id, ciphertext=sealed.ciphertext)

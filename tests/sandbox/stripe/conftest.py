@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -102,7 +101,7 @@ async def account(
         await task
 
 
-async def open_session(account: Account, **extra: Any) -> stripe.checkout.Session:
+async def open_session(account: Account) -> stripe.checkout.Session:
     """A checkout session for one server at 19 EUR a month."""
     client = account.sdk()
     product = await client.v1.products.create_async({"name": "Mail server"})
@@ -118,6 +117,11 @@ async def open_session(account: Account, **extra: Any) -> stripe.checkout.Sessio
             "client_reference_id": "sub_ours",
             "customer_email": "owner@outside.test",
             "subscription_data": {"metadata": {"subscription": "sub_ours"}},
-            **extra,
         }
     )
+
+
+def page_of(session: stripe.checkout.Session) -> str:
+    """Where the session is paid."""
+    assert session.url is not None
+    return session.url

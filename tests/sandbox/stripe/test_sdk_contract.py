@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import stripe
+from stripe.params import PriceCreateParams
 
 from sandbox.stripe.billing import renew
-from tests.sandbox.stripe.conftest import RESTRICTED, Account, open_session
+from tests.sandbox.stripe.conftest import RESTRICTED, Account, open_session, page_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -15,8 +16,8 @@ async def test_a_paid_checkout_becomes_a_subscription_with_a_paid_invoice(accoun
     session = await open_session(account)
     assert (session.status, session.payment_status, session.amount_total) == ("open", "unpaid", 1900)
     async with account.http() as browser:
-        assert "Mail server" in (await browser.get(session.url)).text
-        paid = await browser.post(session.url)
+        assert "Mail server" in (await browser.get(page_of(session))).text
+        paid = await browser.post(page_of(session))
         assert (paid.status_code, paid.headers["location"]) == (
             303,
             f"https://app.test/ok?session={session.id}",
@@ -27,22 +28,28 @@ async def test_a_paid_checkout_becomes_a_subscription_with_a_paid_invoice(accoun
     )
     assert (done.status, done.payment_status, done.client_reference_id) == ("complete", "paid", "sub_ours")
     subscription = done.subscription
+    assert isinstance(subscription, stripe.Subscription)
     assert subscription.status == "active"
     assert subscription.metadata["subscription"] == "sub_ours"
     item = subscription["items"].data[0]
     assert item.current_period_end - item.current_period_start == 30 * 86_400
     assert not hasattr(subscription, "current_period_end")
-    invoice = await client.v1.invoices.retrieve_async(subscription.latest_invoice, {"expand": ["payments"]})
+    invoice = await client.v1.invoices.retrieve_async(
+        str(subscription.latest_invoice), {"expand": ["payments"]}
+    )
     assert (invoice.status, invoice.amount_paid) == ("paid", 1900)
+    assert invoice.parent is not None
+    assert invoice.parent.subscription_details is not None
     assert invoice.parent.subscription_details.subscription == subscription.id
     assert not hasattr(invoice, "subscription")
+    assert invoice.payments is not None
     assert invoice.payments.data[0].payment.type == "payment_intent"
 
 
 async def test_events_are_signed_and_come_for_each_step(account: Account) -> None:
     session = await open_session(account)
     async with account.http() as browser:
-        await browser.post(session.url)
+        await browser.post(page_of(session))
     done = await account.sdk().v1.checkout.sessions.retrieve_async(session.id)
     subscription = str(done.subscription)
 
@@ -65,7 +72,7 @@ async def test_cancelling_at_once_and_at_the_periods_end(account: Account) -> No
     for _ in range(2):
         session = await open_session(account)
         async with account.http() as browser:
-            await browser.post(session.url)
+            await browser.post(page_of(session))
         ids.append(str((await client.v1.checkout.sessions.retrieve_async(session.id)).subscription))
     later = await client.v1.subscriptions.update_async(ids[0], {"cancel_at_period_end": True})
     assert (later.status, later.cancel_at_period_end) == ("active", True)
@@ -73,11 +80,13 @@ async def test_cancelling_at_once_and_at_the_periods_end(account: Account) -> No
     ended = await client.v1.subscriptions.cancel_async(
         ids[1], {"cancellation_details": {"comment": "by owner"}}
     )
+    assert ended.cancellation_details is not None
     assert (ended.status, ended.cancellation_details.comment) == ("canceled", "by owner")
     with pytest.raises(stripe.InvalidRequestError, match="No such subscription"):
         await client.v1.subscriptions.cancel_async(ids[1])
     assert [e for e in await account.merchant.until("customer.subscription.deleted") if ids[1] in str(e)]
     updated = [e for e in await account.merchant.until("customer.subscription.updated") if ids[0] in str(e)]
+    assert updated[0].data.previous_attributes is not None
     assert updated[0].data.previous_attributes["cancel_at_period_end"] is False
     current = await client.v1.subscriptions.list_async({"customer": str(later.customer)})
     assert [each.id for each in current.data] == [ids[0]]
@@ -89,10 +98,11 @@ async def test_a_refund_is_made_once(account: Account) -> None:
     client = account.sdk()
     session = await open_session(account)
     async with account.http() as browser:
-        await browser.post(session.url)
+        await browser.post(page_of(session))
     done = await client.v1.checkout.sessions.retrieve_async(session.id)
     invoice = await client.v1.invoices.retrieve_async(str(done.invoice), {"expand": ["payments"]})
-    intent = invoice.payments.data[0].payment.payment_intent
+    assert invoice.payments is not None
+    intent = str(invoice.payments.data[0].payment.payment_intent)
     refund = await client.v1.refunds.create_async(
         {"payment_intent": intent, "reason": "requested_by_customer"}
     )
@@ -105,7 +115,7 @@ async def test_a_refund_is_made_once(account: Account) -> None:
 async def test_the_restricted_key_opens_checkout_and_portal_only(account: Account) -> None:
     session = await open_session(account)
     async with account.http() as browser:
-        await browser.post(session.url)
+        await browser.post(page_of(session))
     client = account.sdk(RESTRICTED)
     done = await client.v1.checkout.sessions.retrieve_async(session.id)
     portal = await client.v1.billing_portal.sessions.create_async(
@@ -137,6 +147,7 @@ async def test_idempotency_keys_give_the_first_answer_again(account: Account) ->
     first = await client.v1.customers.create_async({"email": "a@outside.test"}, {"idempotency_key": "k1"})
     second = await client.v1.customers.create_async({"email": "a@outside.test"}, {"idempotency_key": "k1"})
     assert first.id == second.id
+    assert second.last_response is not None
     assert second.last_response.headers["idempotent-replayed"] == "true"
     with pytest.raises(stripe.IdempotencyError):
         await client.v1.customers.create_async({"email": "b@outside.test"}, {"idempotency_key": "k1"})
@@ -158,7 +169,7 @@ async def test_lists_page_from_newest_to_oldest(account: Account) -> None:
 
 async def test_a_price_is_found_by_its_lookup_key(account: Account) -> None:
     client = account.sdk()
-    params = {
+    params: PriceCreateParams = {
         "currency": "eur",
         "unit_amount": 900,
         "recurring": {"interval": "month"},
@@ -168,7 +179,9 @@ async def test_a_price_is_found_by_its_lookup_key(account: Account) -> None:
     price = await client.v1.prices.create_async(params)
     found = await client.v1.prices.list_async({"lookup_keys": ["small"], "expand": ["data.product"]})
     assert [each.id for each in found.data] == [price.id]
-    assert found.data[0].product.name == "Small"
+    product = found.data[0].product
+    assert isinstance(product, stripe.Product)
+    assert product.name == "Small"
     with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
         await client.v1.prices.create_async(params)
 
@@ -177,12 +190,13 @@ async def test_collection_is_paused_by_void_and_resumed_by_an_empty_value(accoun
     client = account.sdk()
     session = await open_session(account)
     async with account.http() as browser:
-        await browser.post(session.url)
+        await browser.post(page_of(session))
     key = str((await client.v1.checkout.sessions.retrieve_async(session.id)).subscription)
     paused = await client.v1.subscriptions.update_async(key, {"pause_collection": {"behavior": "void"}})
+    assert paused.pause_collection is not None
     assert paused.pause_collection.behavior == "void"
     with pytest.raises(stripe.InvalidRequestError):
-        await client.v1.subscriptions.update_async(key, {"pause_collection": {"behavior": "forget"}})  # type: ignore[typeddict-item]
+        await client.v1.subscriptions.update_async(key, {"pause_collection": {"behavior": "forget"}})
     resumed = await client.v1.subscriptions.update_async(key, {"pause_collection": ""})
     assert resumed.pause_collection is None
 
@@ -193,7 +207,7 @@ async def test_an_owed_invoice_has_a_page_where_it_is_paid_and_is_listed_by_subs
     client = account.sdk()
     session = await open_session(account)
     async with account.http() as browser:
-        await browser.post(session.url)
+        await browser.post(page_of(session))
         key = str((await client.v1.checkout.sessions.retrieve_async(session.id)).subscription)
         owed = renew(account.books, key, paid=False)
         assert (await client.v1.subscriptions.retrieve_async(key)).status == "past_due"

@@ -194,7 +194,7 @@ async def receiving(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pair.certificate, pair.key)
     receiver = Receiver(0, authority.ca_file)
-    context.sni_callback = lambda _socket, asked, _context: receiver.names.append(asked)  # type: ignore[assignment]
+    context.sni_callback = lambda _socket, asked, _context: receiver.names.append(asked)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

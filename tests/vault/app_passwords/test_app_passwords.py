@@ -160,9 +160,9 @@ async def test_it_needs_the_permission_of_its_kind(vault: Vault) -> None:
     workspace = vault.workspace()
     mailbox_id = await workspace.mailbox()
     made = (await create(workspace, mailbox_id)).json()
-    weak = {"permissions": ("credentials.reveal",)}
-    assert (await create(workspace, mailbox_id, **weak)).status_code == 403
-    assert (await revoke(workspace, made["id"], **weak)).status_code == 403
+    weak = ("credentials.reveal",)
+    assert (await create(workspace, mailbox_id, permissions=weak)).status_code == 403
+    assert (await revoke(workspace, made["id"], permissions=weak)).status_code == 403
     path = f"/mailboxes/{mailbox_id}/app-passwords"
-    assert (await workspace.get(path, **weak)).status_code == 403
+    assert (await workspace.get(path, permissions=weak)).status_code == 403
     assert (await workspace.get(f"/mailboxes/{new_id('mbx')}/app-passwords")).status_code == 404

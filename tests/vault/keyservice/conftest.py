@@ -51,7 +51,11 @@ class Provider:
         self, name: str = "keys.sock", uids: frozenset[int] = ANYBODY, **changes: Any
     ) -> tuple[Keys, KeyringStore | None]:
         """A key service with these settings, until the test ends."""
-        values = {"socket": self.directory / name, "allowed_uids": uids, "kms_timeout_seconds": 15}
+        values: dict[str, Any] = {
+            "socket": self.directory / name,
+            "allowed_uids": uids,
+            "kms_timeout_seconds": 15,
+        }
         stores, ring = build_stores(KeyServiceSettings(**values | self.settings | changes))
         keys = Keys(self.directory / name, KeyServer(stores, uids))
         await keys.start()
@@ -73,7 +77,7 @@ class Provider:
         """Nobody listens where it should be."""
         if self.kind == "keyring":
             return LocalKeyService(self.directory / "nobody.sock")
-        keys, _ = await self.serve("away.sock", **{f"{self.kind}_url": "https://127.0.0.1:9"})
+        keys, _ = await self.serve("away.sock", ANYBODY, **{f"{self.kind}_url": "https://127.0.0.1:9"})
         return LocalKeyService(keys.socket, timeout_seconds=20)
 
     async def slow(self) -> LocalKeyService:
@@ -99,14 +103,12 @@ def of_keyring(directory: Path) -> Provider:
 
     async def rotate() -> None:
         command.main(["add-key", "--keyring", str(file)])
-        assert provider.ring is not None
-        provider.ring.use(keyring.load(file))
+        assert made.ring is not None
+        made.ring.use(keyring.load(file))
 
     secrets = [re.findall(r'"key": "([^"]+)"', file.read_text())[0]]
-    provider = Provider(
-        "keyring", directory, {"keyring_file": file}, rotate, nothing, nothing, {}, None, secrets
-    )
-    return provider
+    made = Provider("keyring", directory, {"keyring_file": file}, rotate, nothing, nothing, {}, None, secrets)
+    return made
 
 
 async def of_scaleway(directory: Path, kms: Kms) -> Provider:

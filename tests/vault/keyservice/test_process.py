@@ -205,7 +205,7 @@ def test_allowed_uids_are_a_list(monkeypatch: pytest.MonkeyPatch, text: str, uid
     monkeypatch.setenv("SC_KEYRING_FILE", "/y")
     monkeypatch.setenv("SC_ALLOWED_UIDS", text)
     monkeypatch.setenv("SC_SOCKET_MODE", "0660")
-    settings = KeyServiceSettings()  # type: ignore[call-arg]  # from the environment
+    settings = KeyServiceSettings()  # from the environment
     assert settings.allowed_uids == frozenset(uids)
     assert settings.socket_mode == 0o660
 

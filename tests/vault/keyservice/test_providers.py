@@ -47,11 +47,18 @@ async def test_the_same_key_is_wrapped_differently_each_time(provider: Provider)
     assert len({(await provider.service.wrap(key, CONTEXT)).ciphertext for _ in range(5)}) == 5
 
 
-@pytest.mark.parametrize("change", [{"environment": "production"}, {"scope": "ws_b"}, {"version": 2}])
-async def test_another_context_opens_nothing(provider: Provider, change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        dataclasses.replace(CONTEXT, environment="production"),
+        dataclasses.replace(CONTEXT, scope="ws_b"),
+        dataclasses.replace(CONTEXT, version=2),
+    ],
+)
+async def test_another_context_opens_nothing(provider: Provider, other: KeyContext) -> None:
     wrapped = await provider.service.wrap(new_key(), CONTEXT)
     with pytest.raises(KeyRefused):
-        await provider.service.unwrap(wrapped, dataclasses.replace(CONTEXT, **change))
+        await provider.service.unwrap(wrapped, other)
 
 
 async def test_each_changed_byte_is_refused(provider: Provider) -> None:
@@ -207,7 +214,7 @@ async def test_no_secret_is_in_a_log_line_an_exception_or_a_repr(
             await tell(service.wrap(key, CONTEXT))
             await tell(service.unwrap(wrapped, CONTEXT))
     settings = KeyServiceSettings(
-        **{"socket": provider.keys.socket, "allowed_uids": frozenset({1})} | provider.settings
+        socket=provider.keys.socket, allowed_uids=frozenset({1}), **provider.settings
     )
     stores, _ = build_stores(settings)
     told += [repr(settings), str(settings), repr(stores), *(repr(vars(each)) for each in stores._stores)]

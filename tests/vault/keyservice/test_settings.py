@@ -62,7 +62,7 @@ def test_settings_and_secrets_are_files_of_the_secrets_directory_too(
     for name, value in ({"socket": "/s", "allowed_uids": "1,2", "root_keys": "scaleway"} | SCALEWAY).items():
         (tmp_path / f"sc_{name}").write_text(value)
     monkeypatch.setenv("SC_SECRETS_DIR", str(tmp_path))
-    found = KeyServiceSettings()  # type: ignore[call-arg]  # from the files
+    found = KeyServiceSettings()  # from the files
     assert found.allowed_uids == {1, 2}
     assert found.scaleway_secret_key is not None
     assert found.scaleway_secret_key.get_secret_value() == SCALEWAY["scaleway_secret_key"]
@@ -101,7 +101,7 @@ def test_a_token_that_is_none_is_denied_before_anybody_is_asked(
         read_token(tmp_path / "token")
 
 
-async def endless(scope: Scope, _: Receive, send: Send) -> None:
+async def endless(scope: Scope, _receive: Receive, send: Send) -> None:
     """Drips for ever, each byte long before any timeout of a library that begins anew with it."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for _ in range(2000):

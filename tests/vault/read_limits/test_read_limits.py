@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from services.vault.read_limits.service import ReadLimits
+from services.vault.read_limits.service import Kind, ReadLimits
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
 
 
-def limit(vault: Vault, **per_hour: int) -> None:
-    """Lowers the limits of this vault, which its parts share."""
+def limit(vault: Vault, kind: Kind, per_hour: int) -> None:
+    """Lowers a limit of this vault, which its parts share."""
     limits: ReadLimits = vault.resources.mailboxes._limits
-    limits._per_hour.update(per_hour)  # type: ignore[typeddict-item]
+    limits._per_hour[kind] = per_hour
 
 
 async def reveal(workspace: Workspace, mailbox_id: str, **claims: Any) -> Any:
@@ -24,7 +24,7 @@ async def reveal(workspace: Workspace, mailbox_id: str, **claims: Any) -> Any:
 
 
 async def test_twenty_callers_at_once_get_no_more_than_the_limit(vault: Vault) -> None:
-    limit(vault, reveal=5)
+    limit(vault, "reveal", 5)
     workspace = vault.workspace()
     mailbox_id = await workspace.mailbox()
     answers = await asyncio.gather(*(reveal(workspace, mailbox_id) for _ in range(20)))
@@ -34,7 +34,7 @@ async def test_twenty_callers_at_once_get_no_more_than_the_limit(vault: Vault) -
 
 @pytest.mark.asvs("2.4.1")
 async def test_the_refused_try_says_when_to_come_back_and_is_on_record(vault: Vault) -> None:
-    limit(vault, reveal=2)
+    limit(vault, "reveal", 2)
     workspace = vault.workspace()
     mailbox_id = await workspace.mailbox()
     for _ in range(2):
@@ -50,7 +50,7 @@ async def test_the_refused_try_says_when_to_come_back_and_is_on_record(vault: Va
 
 
 async def test_an_hours_share_comes_back_with_the_time(vault: Vault) -> None:
-    limit(vault, reveal=2)
+    limit(vault, "reveal", 2)
     workspace = vault.workspace()
     mailbox_id = await workspace.mailbox()
     statuses = [(await reveal(workspace, mailbox_id)).status_code for _ in range(3)]
@@ -62,7 +62,7 @@ async def test_an_hours_share_comes_back_with_the_time(vault: Vault) -> None:
 
 
 async def test_each_person_has_a_limit_of_his_own_in_each_workspace(vault: Vault) -> None:
-    limit(vault, reveal=1)
+    limit(vault, "reveal", 1)
     one, two = vault.workspace(), vault.workspace()
     two.owner = one.owner
     first, second = await one.mailbox(), await two.mailbox()
@@ -73,7 +73,7 @@ async def test_each_person_has_a_limit_of_his_own_in_each_workspace(vault: Vault
 
 
 async def test_what_fails_costs_nothing(vault: Vault) -> None:
-    limit(vault, reveal=1)
+    limit(vault, "reveal", 1)
     workspace = vault.workspace()
     mailbox_id = await workspace.mailbox()
     assert (await reveal(workspace, new_id("mbx"))).status_code == 404
@@ -86,7 +86,7 @@ async def test_what_fails_costs_nothing(vault: Vault) -> None:
 
 
 async def test_exports_are_counted_by_themselves(vault: Vault) -> None:
-    limit(vault, export=1)
+    limit(vault, "export", 1)
     workspace = vault.workspace()
     await workspace.server()
     mailbox_id = await workspace.mailbox()

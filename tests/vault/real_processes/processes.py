@@ -86,7 +86,9 @@ async def read_as(uid: int, directory: Path) -> bytes:
 async def dump(database: ServiceDatabase) -> bytes:
     """All rows, as the cluster's superuser sees them."""
     cluster = database.postgres.cluster
-    argv = [binaries() / "pg_dump", "-h", cluster.socket_dir, "-U", SUPERUSER, "--data-only", database.name]
+    argv: list[str | Path] = [
+        binaries() / "pg_dump", "-h", cluster.socket_dir, "-U", SUPERUSER, "--data-only", database.name
+    ]  # fmt: skip
     environment = {"PGPASSWORD": cluster.superuser_password, "PATH": os.environ["PATH"]}
     done = await asyncio.to_thread(subprocess.run, argv, env=environment, capture_output=True, check=True)
     return done.stdout

@@ -144,8 +144,7 @@ async def test_no_secret_that_was_made_is_in_the_dump_the_logs_argv_or_the_envir
     # The search looks where something is, and finds what is there.
     assert all(len(content) > 20 for content in places.values())
     assert {place for _, place in traces({"": workspace_id}, places)} == {"api.log", "keys.log", "dump"}
-    planted = {
-        place: content + secrets["mailbox password"].encode().hex().encode()
-        for place, content in places.items()
-    }
+    password = secrets["mailbox password"]
+    assert isinstance(password, str)
+    planted = {place: content + password.encode().hex().encode() for place, content in places.items()}
     assert {place for _, place in traces(secrets, planted)} == set(places)

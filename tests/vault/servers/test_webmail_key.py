@@ -15,6 +15,7 @@ from services.vault.servers.host_key import stored
 from shared.contracts.provisioner_events import ServerDeleted, ServerReady
 from shared.ids import new_id
 from tests.vault.conftest import Vault, Workspace
+from tests.vault.exports.exporting import identity
 
 
 async def test_the_key_is_32_bytes_and_stays_the_same(vault: Vault) -> None:
@@ -58,8 +59,8 @@ async def test_the_key_is_derived_for_its_host_and_is_not_what_is_stored(vault: 
         assert secret is not None
         store = vault.resources.servers._store
         access = await audited.grant(
-            session, "tests", workspace_id=workspace.id, purpose="webmail_key", action="vault.webmail_key.read",
-            target=workspace.server_id, owners=[workspace.server_id],
+            session, identity(workspace), workspace_id=workspace.id, purpose="webmail_key",
+            action="vault.webmail_key.read", target=workspace.server_id, owners=[workspace.server_id],
         )  # fmt: skip
         seed = (await store.open(access, secret)).reveal()
     info = b"".join(

@@ -178,9 +178,8 @@ async def test_of_those_who_open_by_key_while_its_maker_is_lowered_none_is_overl
     workspace, mailbox_id, _ = await ready(vault)
     path, maker = f"/mailboxes/{mailbox_id}/webmail-sessions", new_id("usr")
     keys = [{"account_id": new_id("key"), "kind": "api_key", "maker": maker} for _ in range(8)]
-    *answers, _ = await asyncio.gather(
-        *(workspace.post(path, **one) for one in keys), says(workspace, maker, "member", 2)
-    )
+    opening = asyncio.gather(*(workspace.post(path, **one) for one in keys))
+    answers, _ = await asyncio.gather(opening, says(workspace, maker, "member", 2))
     assert {answer.status_code for answer in answers} <= {201, 403}
     rows = await kept(workspace)
     assert len(rows) == sum(answer.status_code == 201 for answer in answers)
@@ -240,9 +239,8 @@ async def test_of_another_workspace_nothing_ends(vault: Vault) -> None:
 async def test_of_those_who_open_while_one_leaves_none_is_overlooked(vault: Vault) -> None:
     workspace, mailbox_id, _ = await ready(vault)
     path, ada = f"/mailboxes/{mailbox_id}/webmail-sessions", {"account_id": new_id("usr")}
-    *answers, _ = await asyncio.gather(
-        *(workspace.post(path, **ada) for _ in range(8)), says(workspace, ada["account_id"], None, 2)
-    )
+    opening = asyncio.gather(*(workspace.post(path, **ada) for _ in range(8)))
+    answers, _ = await asyncio.gather(opening, says(workspace, ada["account_id"], None, 2))
     assert {answer.status_code for answer in answers} <= {201, 403}
     issued = sum(answer.status_code == 201 for answer in answers)
     rows = await kept(workspace)
