@@ -90,10 +90,14 @@ class Layout:
             self.unbind()
         if not self.mounted():
             self.mount.mkdir(parents=True, exist_ok=True)
-            _mount("--bind", self.checkout, self.mount)
-            _mount("--make-private", self.mount)
-            _mount("--options", "remount,bind,ro", self.mount)
-            _mount("--bind", self.checkout / "var", self.mount / "var")
+            try:
+                _mount("--bind", self.checkout, self.mount)
+                _mount("--make-private", self.mount)
+                _mount("--options", "remount,bind,ro", self.mount)
+                _mount("--bind", self.checkout / "var", self.mount / "var")
+            except subprocess.CalledProcessError:
+                self.unbind()  # half of it would be taken for the whole the next time
+                raise
 
     def unbind(self) -> None:
         while self.mounted():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from infra.local import layout as layout_module
 from infra.local.accounts import UIDS
 from infra.local.databases import SERVICES
 from infra.local.layout import Layout
@@ -45,6 +47,20 @@ def test_what_is_removed_below_the_mount_is_not_the_checkout(tmp_path: Path) -> 
         layout.unbind()
     assert (tmp_path / "code.py").exists()
     assert (layout.var / "log").exists()
+    assert not layout.mount.exists()
+
+
+def test_a_mount_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout("demo", tmp_path)
+    mount = layout_module._mount
+
+    def refused(*arguments: str | Path) -> None:
+        mount(*("--options", "no-such-option", layout.mount) if "remount,bind,ro" in arguments else arguments)
+
+    monkeypatch.setattr(layout_module, "_mount", refused)
+    with pytest.raises(subprocess.CalledProcessError):
+        layout.bind()
+    assert not layout.mounted()
     assert not layout.mount.exists()
 
 

@@ -47,7 +47,7 @@ class ExportFormat(BaseModel):
             if name is not None and name not in PLACEHOLDERS:
                 raise ValueError(f"there is no placeholder {value}")
         if all(name is None for _, name in named):
-            raise ValueError("all rows would be the same")
+            raise ValueError("no column names a placeholder, so that all rows would be the same")
         return self
 
 

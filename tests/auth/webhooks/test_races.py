@@ -8,12 +8,24 @@ import os
 import signal
 import sys
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from services.auth.webhooks.delivery import LEASE
 from tests.auth.webhooks.house import House
-from tests.auth.webhooks.receiver import deliveries
+from tests.auth.webhooks.receiver import Receiver, deliveries
+
+
+async def under_way(house: House) -> tuple[Receiver, dict[str, Any]]:
+    """A message that has come to its receiver, who does not answer until he is opened; and the webhook it is for."""
+    receiver = house.receivers[0]
+    made = await house.webhook(receiver)
+    await house.happens()
+    receiver.open.clear()
+    await house.worker.turn()
+    await receiver.has(1)
+    return receiver, made
 
 
 async def test_many_workers_at_once_send_each_message_once(house: House) -> None:
@@ -46,12 +58,7 @@ async def test_many_replays_at_once_are_one(house: House) -> None:
 
 async def test_a_worker_that_comes_back_after_its_lease_changes_nothing(house: House) -> None:
     """It was paused while it sent; another one sent again, was refused, and its schedule stands."""
-    receiver = house.receivers[0]
-    made = await house.webhook(receiver)
-    await house.happens()
-    receiver.open.clear()
-    await house.worker.turn()
-    await receiver.has(1)
+    receiver, made = await under_way(house)
     house.pass_by(LEASE)
     receiver.status = 500
     other = deliveries(house.auth, house.ca_file, [one.port for one in house.receivers])
@@ -104,12 +111,7 @@ async def test_a_killed_workers_message_is_sent_again_under_the_same_id(
 
 
 async def test_a_message_that_ends_while_it_is_sent_stays_ended(house: House) -> None:
-    receiver = house.receivers[0]
-    made = await house.webhook(receiver)
-    await house.happens()
-    receiver.open.clear()
-    await house.worker.turn()
-    await receiver.has(1)
+    receiver, made = await under_way(house)
     assert (await house.ask("PATCH", f"webhooks/{made['id']}", {"enabled": False}))[0] == 200
     receiver.open.set()
     await house.worker.drain()
@@ -118,12 +120,7 @@ async def test_a_message_that_ends_while_it_is_sent_stays_ended(house: House) ->
 
 
 async def test_a_webhook_that_is_deleted_while_it_is_sent_to_is_gone(house: House) -> None:
-    receiver = house.receivers[0]
-    made = await house.webhook(receiver)
-    await house.happens()
-    receiver.open.clear()
-    await house.worker.turn()
-    await receiver.has(1)
+    receiver, made = await under_way(house)
     assert (await house.ask("DELETE", f"webhooks/{made['id']}"))[0] == 204
     receiver.open.set()
     await house.worker.drain()

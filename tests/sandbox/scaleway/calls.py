@@ -38,5 +38,12 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
         await asyncio.sleep(0.05)
 
 
+async def until_running(client: httpx.AsyncClient, path: str) -> None:
+    async def running() -> bool:
+        return bool((await client.get(path)).json()["server"]["state"] == "running")
+
+    await until(running)
+
+
 def kind_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, str(answer.json()["type"])

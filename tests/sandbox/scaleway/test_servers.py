@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.faults import Fault, Faults
 from sandbox.scaleway.habits import HABITS
-from tests.sandbox.scaleway.calls import Z, create, image, kind_of, reserve, until
+from tests.sandbox.scaleway.calls import Z, create, image, kind_of, reserve, until, until_running
 from tests.sandbox.scaleway.conftest import Stage
 
 pytestmark = [pytest.mark.host, pytest.mark.asyncio(loop_scope="module")]
@@ -73,25 +73,18 @@ async def test_a_reboot_goes_through_off_and_comes_back_with_the_same_addresses(
         ip = await reserve(client)
         path = f"{Z}/servers/{(await create(client, public_ips=[ip['id']])).json()['server']['id']}"
 
-        async def state() -> tuple[str, str]:
-            server = (await client.get(path)).json()["server"]
-            return server["state"], server["state_detail"]
-
-        async def running() -> bool:
-            return await state() == ("running", "booting kernel")
-
         off = await client.post(f"{path}/action", json={"action": "reboot"})
         assert kind_of(off) == (400, "invalid_request_error")
         await client.post(f"{path}/action", json={"action": "poweron"})
-        await until(running)
+        await until_running(client, path)
         task = (await client.post(f"{path}/action", json={"action": "reboot"})).json()["task"]
         assert task["status"] == "pending"
-        assert (await state())[0] in ("stopping", "starting")
+        assert (await client.get(path)).json()["server"]["state"] in ("stopping", "starting")
         assert kind_of(await client.post(f"{path}/action", json={"action": "poweroff"})) == (
             409,
             "transient_state",
         )
-        await until(running)
+        await until_running(client, path)
         server = (await client.get(path)).json()["server"]
         assert [each["address"] for each in server["public_ips"]] == [ip["address"]]
 
@@ -103,13 +96,10 @@ async def test_terminate_leaves_volume_and_addresses_behind(stage: Stage) -> Non
         path = f"{Z}/servers/{server['id']}"
         await client.post(f"{path}/action", json={"action": "poweron"})
 
-        async def running() -> bool:
-            return bool((await client.get(path)).json()["server"]["state"] == "running")
-
         async def gone() -> bool:
             return (await client.get(path)).status_code == 404
 
-        await until(running)
+        await until_running(client, path)
         await client.post(f"{path}/action", json={"action": "terminate"})
         await until(gone)
         volume = server["volumes"]["0"]["id"]
@@ -172,10 +162,7 @@ async def test_a_running_server_comes_back_after_down_and_up(stage: Stage) -> No
         path = f"{Z}/servers/{server['id']}"
         await client.post(f"{path}/action", json={"action": "poweron"})
 
-        async def running() -> bool:
-            return bool((await client.get(path)).json()["server"]["state"] == "running")
-
-        await until(running)
+        await until_running(client, path)
     await stage.cloud.stop()
     again = stage.reopened()
     await again.resume()
